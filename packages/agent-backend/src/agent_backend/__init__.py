@@ -1,0 +1,1 @@
+"""A multi-agent backend on PostgreSQL, Redis and ClickHouse."""

@@ -1,0 +1,1 @@
+"""Real services for every test, from pip, isolated in a millisecond."""

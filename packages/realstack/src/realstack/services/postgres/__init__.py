@@ -1,0 +1,1 @@
+"""PostgreSQL: its server, and the kit's own connection to it."""
