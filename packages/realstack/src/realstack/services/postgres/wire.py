@@ -209,6 +209,8 @@ class Connection:
                 rows = []
             elif kind == b"E":
                 failed = failed or _error_from(body, statement)
+                if failed.severity in ("FATAL", "PANIC"):  # the server hangs up after these, no "ready" follows
+                    raise failed
             elif kind == b"S":
                 name, value = bytes(body).rstrip(b"\x00").decode().split("\x00")
                 self.parameters[name] = value
@@ -269,7 +271,8 @@ def _bind_message(name: str, values: Sequence[str | None]) -> bytes:
 
 def _row_from(body: memoryview) -> Row:
     count = _INT16.unpack_from(body)[0]
-    at, values = 2, []
+    at = 2
+    values: list[str | None] = []
     for _ in range(count):
         size = _INT32.unpack_from(body, at)[0]
         at += 4
