@@ -179,6 +179,100 @@ class RedisRefused(RealstackError):
 
 # --- core: supervisor, folders, archives ------------------------------------------------------------------------------
 
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SupervisorLost(RealstackError):
+    """The process that keeps the servers of a run cannot be reached."""
+
+    run_folder: str
+    log: str
+    reason: str
+    log_tail: str = ""
+    problem = "the supervisor of run {self.run_folder!r} cannot be reached: {self.reason}{self.shown_tail}"
+    hint = "its servers have ended with it; start the run again, and if it happens twice look into {self.log!r}"
+
+    @property
+    def shown_tail(self) -> str:
+        """The last lines of its log, when there are any."""
+        return f"\n{self.log_tail}" if self.log_tail else ""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SpawnFailed(RealstackError):
+    """A program could not be started."""
+
+    name: str
+    program: str
+    step: str
+    """``log``, ``fork``, ``session``, ``userns``, ``run_as``, ``cwd``, ``parent`` or ``exec``."""
+    errno: int
+    reason: str
+    problem = "{self.name} ({self.program!r}) could not be started: {self.reason} (at step {self.step!r})"
+
+    @property
+    def hint(self) -> str:  # type: ignore[override]  # the remedy depends on the step
+        """Say what to do about the step that failed."""
+        remedies = {
+            "exec": "check that {self.program!r} exists, is executable and fits this machine",
+            "userns": "user namespaces are forbidden here; run as a user other than root",
+            "run_as": "only root may become another user",
+            "log": "check that the folder of its log exists and can be written",
+            "fork": "too many processes or too little memory; end some programs",
+        }
+        return remedies.get(self.step, "").format(self=self)
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class FolderRefused(RealstackError):
+    """A folder that the kit will not promise to delete."""
+
+    folder: str
+    reason: str
+    problem = "folder {self.folder!r} will not be owned by the run: {self.reason}"
+    hint = "ask for a new name inside a folder of the run, before the folder is made"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class FolderUnsafe(RealstackError):
+    """No folder in which a run could keep its sockets safely."""
+
+    tried: tuple[tuple[str, str], ...]
+    """(folder, reason) in the order they were tried."""
+    problem = "no safe folder for sockets and locks: {self.reasons}"
+    hint = "remove the folder that is in the way, or set XDG_RUNTIME_DIR or TMPDIR to a short folder of your own"
+
+    @property
+    def reasons(self) -> str:
+        """Each folder with its reason, in the order they were tried."""
+        return "; ".join(f"{folder}: {reason}" for folder, reason in self.tried)
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class LockBusy(RealstackError):
+    """Another process kept a lock for too long."""
+
+    path: str
+    waited_s: float
+    holder: int | None
+    problem = "lock {self.path!r} was not free within {self.waited_s:.1f} s; {self.who} holds it"
+    hint = "wait for the other run or end it; the lock is free as soon as that process is gone"
+
+    @property
+    def who(self) -> str:
+        """The process that holds it, as far as it is known."""
+        return "an unknown process" if self.holder is None else f"process {self.holder}"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ArchiveDamaged(RealstackError):
+    """An archive in the cache that cannot be trusted."""
+
+    archive: str
+    reason: str
+    problem = "archive {self.archive!r} is damaged: {self.reason}"
+    hint = "delete it; it is built again by the next run"
+
+
 # --- providers --------------------------------------------------------------------------------------------------------
 
 # --- app --------------------------------------------------------------------------------------------------------------
