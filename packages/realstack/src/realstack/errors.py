@@ -275,8 +275,196 @@ class ArchiveDamaged(RealstackError):
 
 # --- providers --------------------------------------------------------------------------------------------------------
 
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class InstallFailed(RealstackError):
+    """A server could not be fetched."""
+
+    what: str
+    reason: str
+    remedy: str = ""
+    problem = "{self.what} cannot be installed: {self.reason}"
+    hint = "{self.remedy}"
+
+
 # --- app --------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class DriverMissing(RealstackError):
+    """A Python package that talks to a service is not installed."""
+
+    package: str
+    extra: str
+    problem = "the package {self.package!r} is not installed"
+    hint = 'pip install "realstack[{self.extra}]"'
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class AppTargetInvalid(RealstackError):
+    """What was named as the app cannot be found or is no ASGI app."""
+
+    target: str
+    reason: str
+    #: The working folder, from which it was imported.
+    folder: str
+    remedy: str = ""
+    problem = "app {self.target!r} cannot be used (working folder {self.folder}): {self.reason}"
+    hint = "{self.remedy}"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class AppStartFailed(RealstackError):
+    """The app was started and did not come up."""
+
+    target: str
+    reason: str
+    exit_code: int | None
+    log_tail: str
+    problem = "app {self.target!r} did not start: {self.reason}{self.ended}; its last log lines:\n{self.log_tail}"
+
+    @property
+    def ended(self) -> str:
+        """How its process ended, when it has."""
+        return "" if self.exit_code is None else f" (exit code {self.exit_code})"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class AppResetFailed(RealstackError):
+    """The callable an app registered to drop its caches between tests raised, or did not end."""
+
+    hook: str
+    reason: str
+    traceback: str = ""
+    problem = "on_reset {self.hook!r} of the app failed: {self.reason}{self.detail}"
+
+    @property
+    def detail(self) -> str:
+        """The traceback on lines of its own, when there is one."""
+        return f"\n{self.traceback}" if self.traceback else ""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class WebSocketNotConnected(RealstackError):
+    """A WebSocket client was used before ``connect`` or after ``close``."""
+
+    action: str
+    problem = "{self.action}: this WebSocket client is not connected"
+    hint = 'await client.connect("/path") first'
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class WebSocketRefused(RealstackError):
+    """The server answered the handshake with something else than a WebSocket, or nobody answered."""
+
+    url: str
+    #: HTTP status of the answer; ``None``: there was none.
+    status: int | None
+    reason: str
+    body: str = ""
+    problem = "WebSocket {self.url} refused the connection: {self.reason}{self.said}"
+
+    @property
+    def said(self) -> str:
+        """The body of the answer, when it had one."""
+        return f"\n  {self.body}" if self.body else ""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class WebSocketClosed(RealstackError):
+    """The WebSocket was closed while something was still expected of it."""
+
+    url: str
+    code: int
+    reason: str
+    wanted: str
+    received: tuple[str | bytes, ...] = ()
+    problem = (
+        "WebSocket {self.url} was closed with code {self.code} {self.reason!r} while waiting for {self.wanted}; "
+        "received until then: {self.received!r}"
+    )
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class WebSocketTimeout(RealstackError):
+    """The WebSocket stayed silent for too long."""
+
+    url: str
+    waited_s: float
+    wanted: str
+    received: tuple[str | bytes, ...] = ()
+    problem = (
+        "WebSocket {self.url} did not give {self.wanted} within {self.waited_s:g} s; "
+        "received until then: {self.received!r}"
+    )
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class WebSocketMessageInvalid(RealstackError):
+    """A message was received that is not what was asked for."""
+
+    url: str
+    message: str | bytes
+    wanted: str
+    problem = "WebSocket {self.url} sent something that is not {self.wanted}: {self.message!r}"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ConnectionsExhausted(RealstackError):
+    """All connections a fixture may open are in use, and none came back in time."""
+
+    service: str
+    max_size: int
+    waited_s: float
+    problem = "all {self.max_size} connections to {self.service} stayed in use for {self.waited_s:g} s"
+    hint = "leave a connection() or transaction() block before opening the next one"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class LoopChanged(RealstackError):
+    """Something that lives on one connection was used from a second event loop."""
+
+    what: str
+    problem = "{self.what} lives on one connection, opened in another event loop"
+    hint = 'use one event loop for the test, or isolation = "reset", which allows any number'
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SchemaFileFailed(RealstackError):
+    """PostgreSQL refused a statement of a schema file."""
+
+    path: str
+    line: int | None
+    sqlstate: str
+    message: str
+    problem = "{self.path}{self.where}: {self.message} ({self.sqlstate})"
+
+    @property
+    def where(self) -> str:
+        """The line of the statement's mistake, when PostgreSQL said where it is."""
+        return "" if self.line is None else f":{self.line}"
 
 # --- isolation --------------------------------------------------------------------------------------------------------
 
 # --- runtime ----------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SetupFailed(RealstackError):
+    """The user's set-up callable did not bring the database to its schema."""
+
+    target: str
+    reason: str
+    output: str
+    """What it wrote before it ended: its own traceback, the URL masked."""
+    problem = "set-up callable {self.target!r} failed: {self.reason}\n{self.output}"
+    hint = "it is called with the database URL as its one argument; run it by hand against `realstack up` to try it"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class StackGone(RealstackError):
+    """A stack this process was pointed at is not there (any more)."""
+
+    stack: str
+    problem = "there is no running stack {self.stack!r}"
+    hint = "`realstack status` lists the running ones, `realstack up --detach --name {self.stack}` starts it"
