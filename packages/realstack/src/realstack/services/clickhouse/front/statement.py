@@ -1,0 +1,101 @@
+"""Just enough of ClickHouse's lexis to see what a statement is aimed at.
+
+What a statement *does* is told by the engine's own parser (``classify_query``); this reads only names: the table of an
+INSERT, the format at the end of a SELECT. Where the words do not settle it, the caller assumes the worst.
+"""
+
+import re
+from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    rb"(?P<blank>\s+|--[^\n]*|#[ !][^\n]*|/\*.*?\*/)"
+    rb"|'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`(?:[^`\\]|\\.|``)*`"
+    rb"|(?P<tag>\$\w*\$).*?(?P=tag)"
+    rb"|[A-Za-z_]\w*|\d[\w.]*|.",
+    re.DOTALL,
+)
+_ESCAPE = re.compile(rb"\\(.)|(``|\"\")", re.DOTALL)
+_BARE = re.compile(rb"[A-Za-z_]\w*")
+_DATABASE_END = (b"", b";", b"ENGINE", b"ON", b"COMMENT", b"SETTINGS", b"SYNC", b"NO", b"UUID")
+
+
+def tokens(sql: bytes) -> Iterator[bytes]:
+    """Yield the words, quoted pieces and signs of *sql*, comments and blanks left out."""
+    for match in _TOKEN.finditer(sql):
+        if match.lastgroup != "blank":
+            yield match[0]
+
+
+def first_words(sql: bytes, count: int = 16) -> list[bytes]:
+    """Return the first *count* tokens."""
+    words = []
+    for token in tokens(sql):
+        words.append(token)
+        if len(words) == count:
+            break
+    return words
+
+
+def is_blank(sql: bytes) -> bool:
+    """Return whether *sql* holds nothing but blanks, comments and semicolons."""
+    return all(token == b";" for token in tokens(sql))
+
+
+def result_format(sql: bytes) -> str | None:
+    """Return the format named by the FORMAT clause at the end of *sql*."""
+    if b"format" not in sql.lower():
+        return None
+    tail: list[bytes] = []
+    for token in tokens(sql):
+        tail = [token] if token.upper() == b"FORMAT" else [*tail, token][:3]
+    if len(tail) < 2 or tail[0].upper() != b"FORMAT" or not _BARE.fullmatch(tail[1]):
+        return None
+    return tail[1].decode() if len(tail) == 2 or tail[2].upper() in (b";", b"SETTINGS") else None
+
+
+def identifier(token: bytes) -> str | None:
+    """Return the name *token* stands for, unquoted; ``None`` when it is no name."""
+    if token[:1] in (b"`", b'"') and len(token) > 1:
+        plain = _ESCAPE.sub(lambda match: match[1] or match[2][:1], token[1:-1])
+        return plain.decode("utf-8", "surrogateescape")
+    return token.decode() if _BARE.fullmatch(token) else None
+
+
+def skip(words: list[bytes], *phrases: bytes) -> list[bytes]:
+    """Return *words* without the leading *phrases* (``b"IF NOT EXISTS"``) that it has, tried in their order."""
+    for phrase in phrases:
+        parts = phrase.split()
+        if [word.upper() for word in words[: len(parts)]] == parts:
+            words = words[len(parts) :]
+    return words
+
+
+def qualified_name(words: list[bytes]) -> tuple[str | None, str] | None:
+    """Return (database or ``None``, name) that *words* begin with."""
+    name = identifier(words[0]) if words else None
+    if name is None:
+        return None
+    if len(words) > 2 and words[1] == b".":
+        inner = identifier(words[2])
+        return (name, inner) if inner is not None else None
+    return None, name
+
+
+def written_table(words: list[bytes]) -> tuple[str | None, str] | None:
+    """Return the one table a statement that starts with *words* puts rows into or empties; ``None`` when unclear."""
+    upper = [word.upper() for word in words[:4]]
+    if upper[:2] == [b"INSERT", b"INTO"]:
+        rest = skip(words[2:], b"TABLE")
+        return None if rest[:1] and rest[0].upper() == b"FUNCTION" else qualified_name(rest)
+    if upper[:2] == [b"TRUNCATE", b"TABLE"]:
+        return qualified_name(skip(words[2:], b"IF EXISTS"))
+    return None
+
+
+def named_database(words: list[bytes]) -> str | None:
+    """Return the database named by ``CREATE DATABASE`` or ``DROP DATABASE``."""
+    if len(words) < 3 or words[0].upper() not in (b"CREATE", b"DROP") or words[1].upper() != b"DATABASE":
+        return None
+    rest = skip(words[2:], b"IF NOT EXISTS", b"IF EXISTS", b"IF EMPTY")
+    after = rest[1].upper() if len(rest) > 1 else b""
+    return identifier(rest[0]) if rest and after in _DATABASE_END else None
