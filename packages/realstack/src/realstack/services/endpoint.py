@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from realstack._core.secret import MASK as MASK
+from realstack._core.secret import mask_url as mask_url
 from realstack.errors import EndpointInvalid
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-MASK = "***"
 _DEFAULT_PORTS = {"postgres": 5432, "redis": 6379, "clickhouse": 8123, "app": 80}
 _SCHEMES = {
     "postgres": ("postgresql", "postgres"),
@@ -99,18 +100,6 @@ class Endpoint:
         path = f"/{quote(self.database, safe='')}" if self.database else ""
         query = f"?{urlencode(self.options)}" if self.options else ""
         return f"{scheme}://{who}{'@' if who else ''}{host}:{self.port}{path}{query}"
-
-
-def mask_url(url: str) -> str:
-    """Return *url* with whatever stands where a password would be masked, even if the rest is no valid URL."""
-    head, separator, tail = url.partition("://")
-    if not separator:
-        return url
-    authority, slash, rest = tail.partition("/")
-    who, at, where = authority.rpartition("@")
-    if at and ":" in who:
-        who = who.partition(":")[0] + ":" + MASK
-    return f"{head}://{who}{at}{where}{slash}{rest}"
 
 
 def _problem_with(service: str, scheme: str, parts: "SplitResult") -> str:
