@@ -248,6 +248,17 @@ class FolderUnsafe(RealstackError):
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
+class SocketPathTooLong(RealstackError):
+    """A path the operating system does not accept for a Unix socket."""
+
+    path: str
+    length: int
+    limit: int
+    problem = "socket path {self.path!r} has {self.length} bytes, at most {self.limit} are possible"
+    hint = "give the instance a shorter name"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
 class LockBusy(RealstackError):
     """Another process kept a lock for too long."""
 
@@ -468,3 +479,19 @@ class StackGone(RealstackError):
     stack: str
     problem = "there is no running stack {self.stack!r}"
     hint = "`realstack status` lists the running ones, `realstack up --detach --name {self.stack}` starts it"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class IsolationBroken(RealstackError):
+    """After a test was cleaned up, a service still differed from its baseline."""
+
+    service: str
+    test: str
+    differences: tuple[str, ...]
+    problem = "{self.service} differs from its baseline after {self.test}:\n{self.listed}"
+    hint = "this is a defect of realstack: please report it with these lines"
+
+    @property
+    def listed(self) -> str:
+        """One difference a line."""
+        return "\n".join(f"  {difference}" for difference in self.differences)

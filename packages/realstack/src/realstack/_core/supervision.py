@@ -6,10 +6,8 @@ a fork: the forked child gets a connection of its own and never ends what its pa
 """
 
 import contextlib
-import json
 import os
 import signal
-import socket
 import sys
 import threading
 import weakref
@@ -17,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from realstack._core.supervisor_folders import LOG, SOCKET, delete_dead_run
+from realstack._core.supervisor_folders import ALIVE, LOG, SOCKET, delete_dead_run, delete_run_folder
+from realstack._core.supervisor_link import Connection
 from realstack._core.waiting import Late, NotReady, wait_until
 from realstack.errors import FolderRefused, SpawnFailed, SupervisorLost
 
@@ -76,7 +75,7 @@ class Supervision:
         self._supervisor_pid = supervisor_pid
         self._lease = lease
         self._exit_code: int | None = None
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._lock = threading.Lock()
         _SUPERVISIONS.add(self)
 
@@ -151,14 +150,15 @@ class Supervision:
             SupervisorLost: the supervisor did not finish within *timeout_s* seconds.
         """
         try:
-            connection = self._open(within_s=timeout_s)
-            with connection:
+            with self._open(within_s=timeout_s) as connection:
                 connection.exchange({"op": "end"}, within_s=timeout_s)
                 connection.await_close(within_s=timeout_s)
-        except SupervisorLost:
-            self._clean_up_after_lost()
         except TimeoutError as error:
             raise self._lost(f"it did not end the run within {timeout_s:g} s") from error
+        except (SupervisorLost, OSError, EOFError):
+            pass  # it has ended before, or was killed; the check below tells
+        if self.run_folder.exists():
+            self._clean_up_after_lost()
 
     def close(self, *, timeout_s: float = 10.0) -> None:
         """Leave: the owner of a lease ends the run, anybody else what lives as long as this connection.
@@ -209,31 +209,29 @@ class Supervision:
     def _is_owner(self) -> bool:
         return self._owner == os.getpid()
 
-    def _open(self, *, within_s: float) -> "_Connection":
+    def _open(self, *, within_s: float) -> Connection:
         """Connect; a supervisor that has just been started may take some milliseconds to listen."""
         path = os.fspath(self.run_folder / SOCKET)
 
-        def connect() -> _Connection:
+        def connect() -> Connection:
             try:
-                return _Connection(path)
-            except (FileNotFoundError, ConnectionRefusedError) as error:
+                return Connection(path)
+            except FileNotFoundError as error:
                 if not self._may_come_up():
                     raise self._lost(self._epitaph()) from error
-                raise NotReady(str(error)) from error
+                raise NotReady("it does not listen yet") from error
 
         try:
             return wait_until(connect, timeout_s=within_s, max_pause_s=0.005)
         except Late as late:
             raise self._lost(str(late)) from late
-        except PermissionError as error:
-            raise self._lost(str(error)) from error
+        except OSError as error:  # refused: it was killed, and its socket is still there
+            raise self._lost(error.strerror or str(error)) from error
 
     def _may_come_up(self) -> bool:
-        """Whether waiting makes sense: our own supervisor is still running, and we have not been connected before."""
-        if self._supervisor_pid is None or not self._is_owner:
-            return False
+        """Whether waiting makes sense: our own supervisor runs, or that of somebody else may just be starting."""
         self._reap_supervisor(block=False)
-        return self._exit_code is None
+        return self._exit_code is None and self.run_folder.exists()
 
     def _reap_supervisor(self, *, block: bool) -> None:
         if self._supervisor_pid is None or self._exit_code is not None or not self._is_owner:
@@ -252,11 +250,14 @@ class Supervision:
         """Delete what a killed supervisor could not; its servers end by their parent-death signal."""
 
         def delete() -> None:
+            if self._exit_code is not None and not (self.run_folder / ALIVE).exists():
+                delete_run_folder(os.fspath(self.run_folder))  # it ended before it took its lock
             if problems := delete_dead_run(os.fspath(self.run_folder)):
                 raise NotReady("; ".join(problems))
             if self.run_folder.exists():
                 raise NotReady("its lock is still held")
 
+        self._reap_supervisor(block=False)
         try:
             wait_until(delete, timeout_s=2.0)
         except Late as late:
@@ -301,45 +302,6 @@ class Supervision:
             self._lease = None
 
 
-class _Connection:
-    """One connection: a request, its answer, and never two at once."""
-
-    def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._socket.connect(path)
-        except BaseException:
-            self._socket.close()
-            raise
-        self._received = bytearray()
-
-    def exchange(self, request: dict[str, Any], *, within_s: float) -> dict[str, Any]:
-        self._socket.settimeout(within_s)
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
-        while b"\n" not in self._received:
-            received = self._socket.recv(1 << 16)
-            if not received:
-                raise EOFError
-            self._received += received
-        line, _, self._received = self._received.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def await_close(self, *, within_s: float) -> None:
-        self._socket.settimeout(within_s)
-        while self._socket.recv(1 << 16):
-            pass
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def __enter__(self) -> "_Connection":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 def start_supervisor(run_folder: Path, *, lease: bool = True) -> Supervision:
     """Start the supervisor of a new run and return at once; the first request waits until it listens.
 
@@ -358,8 +320,7 @@ def start_supervisor(run_folder: Path, *, lease: bool = True) -> Supervision:
         (os.POSIX_SPAWN_DUP2, null, 2),
     ]
     try:
-        # os.environ: whatever lets this interpreter run (LD_LIBRARY_PATH) lets the same one run the supervisor
-        pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True)  # noqa: TID251
+        pid = _spawn(argv, actions)
     except BaseException:
         os.close(ours)
         raise
@@ -371,6 +332,15 @@ def start_supervisor(run_folder: Path, *, lease: bool = True) -> Supervision:
     # only now: before there is a supervisor, nobody would delete it
     run_folder.mkdir(mode=0o700, exist_ok=True)
     return Supervision(run_folder, supervisor_pid=pid, lease=ours if lease else None)
+
+
+def _spawn(argv: list[str], actions: list[tuple[int, int, int]]) -> int:
+    # whatever lets this interpreter run (LD_LIBRARY_PATH) lets the same one run the supervisor
+    environment = os.environ  # noqa: TID251
+    try:
+        return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True)
+    except NotImplementedError:  # the supervisor then calls setsid itself, a little later
+        return os.posix_spawn(argv[0], argv, environment, file_actions=actions)
 
 
 def join_supervisor(run_folder: Path) -> Supervision:

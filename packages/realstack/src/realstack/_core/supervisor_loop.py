@@ -68,7 +68,9 @@ class Loop:
     def serve(self) -> None:
         """Work until the run is over and everything of it is gone."""
         while not self.run.is_over:
-            for descriptor, events in self._poll.poll(self._pause_ms()):
+            ready = self._poll.poll(self._pause_ms())
+            # new connections last: they would get the numbers of descriptors that an event of this round closed
+            for descriptor, events in sorted(ready, key=lambda event: event[0] == self._listener.fileno()):
                 react = self._watched.get(descriptor)
                 if react is not None:  # an event before it in this round may have closed it
                     react(events)
@@ -167,11 +169,15 @@ def _note(*_: object) -> None:
 
 
 def listen(run_folder: str) -> _socket.socket:
-    """Return the listening socket; ``_socket`` since the first client must not wait for the imports of ``socket``."""
+    """Return the listening socket; ``_socket`` since the first client must not wait for the imports of ``socket``.
+
+    It gets its name when it listens: a client that finds it is never refused, unless the supervisor was killed.
+    """
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    listener.bind(f"{run_folder}/{SOCKET}")
-    os.chmod(f"{run_folder}/{SOCKET}", 0o600)
+    listener.bind(f"{run_folder}/.{SOCKET}")
+    os.chmod(f"{run_folder}/.{SOCKET}", 0o600)
     listener.listen(128)
+    os.rename(f"{run_folder}/.{SOCKET}", f"{run_folder}/{SOCKET}")
     return listener
 
 
