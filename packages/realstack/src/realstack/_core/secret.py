@@ -3,8 +3,9 @@
 import re
 
 MASK = "***"
-_NAMED = re.compile(r"(?i)\b((?:ssl)?password|passwd|pwd|passphrase|secret|token|requirepass)=([^&\s]*)")
-_SECRET_WORDS = re.compile(r"(?i)passw|passphrase|secret|token|credential|private|(?:^|_)key$|api_?key|requirepass")
+# kept as text: compiled on first use, so that importing this costs nothing
+_NAMED = r"(?i)\b((?:ssl)?password|passwd|pwd|passphrase|secret|token|requirepass)=([^&\s]*)"
+_TELLING_NAMES = r"(?i)passw|passphrase|secret|token|credential|private|(?:^|_)key$|api_?key|requirepass"
 
 
 def mask_url(url: str) -> str:
@@ -20,12 +21,12 @@ def mask_url(url: str) -> str:
         if at and ":" in who:
             who = who.partition(":")[0] + ":" + MASK
         url = f"{head}{separator}{who}{at}{where}{question}{query}"
-    return _NAMED.sub(rf"\1={MASK}", url)
+    return re.sub(_NAMED, rf"\1={MASK}", url)
 
 
 def is_secret_name(name: str) -> bool:
     """True when a setting of this name most likely holds a secret: ``JWT_SECRET``, ``requirepass``, ``API_KEY``."""
-    return bool(_SECRET_WORDS.search(name))
+    return bool(re.search(_TELLING_NAMES, name))
 
 
 def mask_value(name: str, value: str) -> str:

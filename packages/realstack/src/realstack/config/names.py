@@ -1,8 +1,8 @@
 """Which setting a name means: keys with points in files, words with underscores in variables and options."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from realstack.config.model import NAMED_SERVICES, SERVICES, Config, parsers
+from realstack.config.model import SERVICES, Config, parsers
 
 Instances = Mapping[str, tuple[str, ...]]
 """Service to the names of its instances beside the default one."""
@@ -24,15 +24,3 @@ def all_keys(instances: Instances) -> dict[str, str]:
 def instance_key(service: str, instance: str, field: str) -> str:
     """Return the key of one setting; the default instance's name is left out."""
     return f"{service}.{field}" if instance == "default" else f"{service}.{instance}.{field}"
-
-
-def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """Return the known name most like *name*, or nothing."""
-    import difflib
-
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), "")
-
-
-def is_named_service(service: str) -> bool:
-    """True when *service* may have named instances."""
-    return service in NAMED_SERVICES

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from realstack.config.model import DEFAULT, NAMED_SERVICES, SERVICES, Config, parsers
-from realstack.config.names import Instances, instance_key, nearest
+from realstack.config.names import Instances, instance_key
+from realstack.config.refusal import invalid, nearest, unknown
 from realstack.config.values import Refused, identifier
 from realstack.config.variables import Layer
-from realstack.errors import ConfigInvalid, ConfigUnknown
 
 FILE = "pyproject.toml"
 _MARKER = "tool.realstack"
@@ -45,7 +45,7 @@ def read_project(root: Path) -> Layer:
     try:
         table = tomllib.loads(text).get("tool", {}).get("realstack", {})
     except tomllib.TOMLDecodeError as error:
-        raise ConfigInvalid(key=FILE, value="(not shown)", source=str(root), wanted=f"valid TOML: {error}") from error
+        raise invalid(FILE, (), source=str(root), wanted=f"valid TOML: {error}") from error
     return _read_table(_table("realstack", table))
 
 
@@ -68,7 +68,7 @@ def _read_table(table: Mapping[str, Any]) -> Layer:
         elif key in known:
             layer[key] = value, FILE
         else:
-            raise ConfigUnknown(key=key, source=FILE, near=nearest(key, (*known, *SERVICES)))
+            raise unknown(key, source=FILE, known=(*known, *SERVICES))
     return layer
 
 
@@ -81,8 +81,7 @@ def _read_service(service: str, table: Mapping[str, Any]) -> Layer:
         elif isinstance(value, dict) and service in NAMED_SERVICES and not nearest(key, known, cutoff=0.8):
             layer.update(_read_instance(service, key, value))
         else:
-            near = nearest(key, known)
-            raise ConfigUnknown(key=f"{service}.{key}", source=FILE, near=near and f"{service}.{near}")
+            raise unknown(f"{service}.{key}", source=FILE, known=known, prefix=f"{service}.")
     # a named instance with nothing to say is still one
     return layer
 
@@ -94,22 +93,17 @@ def _read_instance(service: str, instance: str, table: Mapping[str, Any]) -> Lay
         if instance == DEFAULT:
             raise Refused("another name: settings of the default one stand in the service's own table")
     except Refused as refusal:
-        raise ConfigInvalid(
-            key=f"{service}.{instance}", value="an instance's name", source=FILE, wanted=str(refusal)
-        ) from None
+        raise invalid(f"the name of {service}.{instance}", instance, source=FILE, wanted=str(refusal)) from None
     for key in table:
         if key not in known:
-            near = nearest(key, known)
-            raise ConfigUnknown(
-                key=f"{service}.{instance}.{key}", source=FILE, near=near and instance_key(service, instance, near)
-            )
+            raise unknown(f"{service}.{instance}.{key}", source=FILE, known=known, prefix=f"{service}.{instance}.")
     stated: Layer = {instance_key(service, instance, key): (value, FILE) for key, value in table.items()}
     return stated or {f"{service}.{instance}.": (None, FILE)}
 
 
 def _table(key: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigInvalid(key=key, value=repr(value), source=FILE, wanted=f"a table: [tool.realstack.{key}]")
+        raise invalid(key, value, source=FILE, wanted=f"a table: [tool.realstack.{key}]")
     return value
 
 

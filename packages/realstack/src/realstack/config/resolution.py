@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from realstack._core.secret import mask_value
 from realstack.config.model import DEFAULT, NAMED_SERVICES, SERVICES, AppConfig, Config, parsers
-from realstack.config.names import Instances, all_keys, instance_key, nearest
+from realstack.config.names import Instances, all_keys, instance_key
 from realstack.config.project import instances_of, read_project
+from realstack.config.refusal import invalid, unknown
 from realstack.config.template import placeholders
 from realstack.config.values import Refused
 from realstack.config.variables import HINTS, Layer, read_dotenv, read_hints, read_variables
-from realstack.errors import ConfigInvalid, ConfigUnknown
 
 DOTENV = ".env.test"
 _INHERITED = ("providers", "version", "isolation")
@@ -72,7 +71,7 @@ def _read_command_line(command_line: Mapping[str, object], instances: Instances)
     layer: Layer = {}
     for name, value in command_line.items():
         if name not in keys:
-            raise ConfigUnknown(key=name, source="the command line", near=nearest(name, keys))
+            raise unknown(name, source="the command line", known=keys)
         if value is not None:
             layer[keys[name]] = value, ("--no-" if value is False else "--") + name.replace("_", "-")
     return layer
@@ -91,8 +90,7 @@ def _value(key: str, parse: Any, raw: object, source: str, root: Path) -> Any:  
     try:
         return parse(raw, root)
     except Refused as refusal:
-        shown = mask_value(key, str(raw)) if not isinstance(raw, dict) else "{...}"
-        raise ConfigInvalid(key=key, value=repr(shown), source=source, wanted=str(refusal)) from None
+        raise invalid(key, raw, source=source, wanted=str(refusal)) from None
 
 
 def _instances(service: str, stated: Layer, root: Path, names: tuple[str, ...]) -> dict[str, Any]:
@@ -120,7 +118,7 @@ def _server(prefix: str, own: Mapping[str, Any]) -> str:
     reason = next((field for field in _MAKES_A_SERVER_OF_ITS_OWN if field in own), None)
     if reason and own.get("server") == "shared":
         key = f"{prefix}.server"
-        raise ConfigInvalid(key=key, value="'shared'", source=prefix, wanted=f"'own', since {prefix}.{reason} is set")
+        raise invalid(key, "shared", source=prefix, wanted=f"'own', since {prefix}.{reason} is set")
     return "own" if reason else str(own.get("server", "shared"))
 
 
@@ -129,9 +127,9 @@ def _app(stated: Layer, root: Path, instances: Instances) -> AppConfig | None:
     if not said:
         return None
     if "target" not in said:
-        raise ConfigInvalid(
-            key="app.target",
-            value="(nothing)",
+        raise invalid(
+            "app.target",
+            None,
             source=next(source for key, (_raw, source) in stated.items() if key.startswith("app.")),
             wanted='the app to start, written "package.module:app"',
         )
@@ -145,16 +143,14 @@ def _check_template(name: str, value: str, source: str, instances: Instances) ->
     try:
         wanted = placeholders(value)
     except ValueError as error:
-        raise ConfigInvalid(
-            key=f"app.env.{name}", value=repr(mask_value(name, value)), source=source, wanted=str(error)
-        ) from None
+        raise invalid(f"app.env.{name}", value, source=source, wanted=str(error)) from None
     for each in wanted:
         known = (DEFAULT, *instances.get(each.service, ()))
         if each.instance not in known:
             key = instance_key(each.service, each.instance, each.attribute)
-            raise ConfigInvalid(
-                key=f"app.env.{name}",
-                value=repr(value),
+            raise invalid(
+                f"app.env.{name}",
+                value,
                 source=source,
                 wanted=f"made of instances that exist: {{{key}}} is none, [tool.realstack.{each.service}] has {known}",
             )

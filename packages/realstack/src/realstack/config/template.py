@@ -1,7 +1,6 @@
 """Values of the app's environment that name services: ``{postgres.dsn}``, ``{postgres.analytics.dsn}``."""
 
 import dataclasses
-import string
 from collections.abc import Callable, Iterable, Mapping
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
@@ -37,6 +36,8 @@ def fill_template(template: str, lookup: Callable[[Placeholder], str]) -> str:
 
 
 def _parts(template: str) -> Iterable[tuple[str, str | None]]:
+    import string
+
     try:
         return [(text, field) for text, field, _format, _conversion in string.Formatter().parse(template)]
     except ValueError as error:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 PROVIDERS = ("url", "binary", "wheel", "npm", "container")
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-_VERSION = re.compile(r"(?:[<>=~!]=?)?\s*\d+(?:\.\d+)*")
-_OBJECT = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# kept as text: compiled on first use, so that importing this costs nothing
+_VERSION = r"(?:[<>=~!]=?)?\s*\d+(?:\.\d+)*"
+_OBJECT = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_NAME = r"[a-z_][a-z0-9_]{0,39}"
 
 Parse = Callable[[object, Path], object]
 """Takes a raw value and the project's root; raises ``Refused``."""
@@ -53,21 +54,21 @@ def version(raw: object, _root: Path) -> str:
     if isinstance(raw, bool) or not isinstance(raw, int | str):
         raise Refused(wanted)
     parts = [part.strip() for part in str(raw).split(",")]
-    if not all(_VERSION.fullmatch(part) for part in parts):
+    if not all(re.fullmatch(_VERSION, part) for part in parts):
         raise Refused(wanted)
     return ",".join(parts)
 
 
 def identifier(raw: object, _root: Path) -> str:
     """Read a name that needs no quotes in SQL and leaves room for the worker's suffix."""
-    if not isinstance(raw, str) or not _NAME.fullmatch(raw) or len(raw) > 40:
+    if not isinstance(raw, str) or not re.fullmatch(_NAME, raw):
         raise Refused("1 to 40 letters, digits or underscores, lower case, not starting with a digit")
     return raw
 
 
 def import_path(raw: object, _root: Path) -> str:
     """Read ``package.module:object``."""
-    if not isinstance(raw, str) or not _OBJECT.fullmatch(raw.strip()):
+    if not isinstance(raw, str) or not re.fullmatch(_OBJECT, raw.strip()):
         raise Refused('an object to import, written "package.module:name"')
     return raw.strip()
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from realstack._core.secret import mask_value
 from realstack.config.model import URL_SCHEMES
-from realstack.config.names import Instances, all_keys, nearest
+from realstack.config.names import Instances, all_keys
+from realstack.config.refusal import invalid, unknown
 from realstack.config.values import has_scheme
-from realstack.errors import ConfigInvalid, ConfigUnknown
 
 Layer = dict[str, tuple[object, str]]
 """Key to (raw value, where it was said)."""
@@ -43,8 +42,8 @@ def read_variables(environ: Mapping[str, str], *, instances: Instances, label: s
         if name.startswith(PREFIX) and name not in INTERNAL:
             key = keys.get(name.removeprefix(PREFIX).lower())
             if key is None:
-                known = [PREFIX + known.upper() for known in keys]
-                raise ConfigUnknown(key=name, source=label or "the environment", near=nearest(name, known))
+                known = [each.upper() for each in keys]
+                raise unknown(name, source=label or "the environment", known=known, prefix=PREFIX)
             if value:
                 layer[key] = value, name
     return {key: (value, f"{label}: {name}" if label else name) for key, (value, name) in layer.items()}
@@ -76,9 +75,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
             continue
         name, equals, value = text.partition("=")
         if not equals or not name.strip().isidentifier():
-            raise ConfigInvalid(
-                key=f"line {number}", value="(not shown)", source=path.name, wanted="NAME=value, a comment or blank"
-            )
+            raise invalid(f"line {number}", (), source=path.name, wanted="NAME=value, a comment or blank")
         found[name.strip()] = _unquoted(value.strip())
     return found
 
@@ -107,9 +104,9 @@ def _without_place(service: str, parts: Mapping[str, str], *, prefix: str) -> La
     """Take a database's name alone; refuse credentials that belong to no server."""
     for name in ("USER", "PASSWORD"):
         if name in parts:
-            raise ConfigInvalid(
-                key=prefix + name,
-                value=mask_value(name, parts[name]),
+            raise invalid(
+                prefix + name,
+                parts[name],
                 source="the environment",
                 wanted=f"given together with {prefix}HOST, or left out: the kit's own server needs none",
             )
@@ -123,8 +120,7 @@ def _url(service: str, parts: Mapping[str, str], *, prefix: str) -> str:
 
     port = parts.get(_PORTS[service], "")
     if port and not (port.isdecimal() and 0 < int(port) < 65536):
-        name = prefix + _PORTS[service]
-        raise ConfigInvalid(key=name, value=port, source="the environment", wanted="a port from 1 to 65535")
+        raise invalid(prefix + _PORTS[service], port, source="the environment", wanted="a port from 1 to 65535")
     who = quote(parts.get("USER", ""), safe="")
     if password := parts.get("PASSWORD"):
         who += ":" + quote(password, safe="")
