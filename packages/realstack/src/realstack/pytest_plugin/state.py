@@ -1,0 +1,143 @@
+"""What the plugin knows in one process: the configuration, the stack once something needs it, what went wrong."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from realstack.errors import ServiceUnavailable
+
+if TYPE_CHECKING:
+    from realstack.abc import Leak
+    from realstack.config import Config
+    from realstack.runtime.service import WorkerService
+    from realstack.runtime.stack import Stack
+
+STATE: pytest.StashKey["State"] = pytest.StashKey()
+FAILED: pytest.StashKey[bool] = pytest.StashKey()
+
+
+@dataclasses.dataclass(kw_only=True)
+class Tally:
+    """What happened in this process, as plain values so that a worker can send it to its controller."""
+
+    #: (service, reason) -> tests skipped.
+    skips: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+    #: One line per thing a test left open.
+    leaks: list[str] = dataclasses.field(default_factory=list)
+    #: ``ServiceRow`` as a mapping, one per service this process used.
+    services: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    #: Tests whose call phase ran.
+    ran: int = 0
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as values every serialiser knows."""
+        skips = [[service, reason, count] for (service, reason), count in self.skips.items()]
+        return {"skips": skips, "leaks": self.leaks, "services": self.services, "ran": self.ran}
+
+    def add(self, plain: dict[str, Any]) -> None:
+        """Add what another process's ``to_plain`` gave."""
+        self.skips.update({(service, reason): count for service, reason, count in plain["skips"]})
+        self.leaks += plain["leaks"]
+        self.services += plain["services"]
+        self.ran += plain["ran"]
+
+
+class State:
+    """The plugin's memory of one process."""
+
+    def __init__(self, config: "Config", *, run_folder: Path | None = None) -> None:
+        self.config = config
+        self.tally = Tally()
+        #: The run folder of the controller, in an xdist worker.
+        self._run_folder = run_folder
+        self._stack: Stack | None = None
+        self._unavailable: dict[tuple[str, str, str | None], ServiceUnavailable] = {}
+
+    # --- services -----------------------------------------------------------------------------------------------------
+
+    @property
+    def has_stack(self) -> bool:
+        """True once anything was started in this process."""
+        return self._stack is not None
+
+    @property
+    def stack(self) -> "Stack":
+        """The stack, opened on first use."""
+        if self._stack is None:
+            from realstack.runtime.stack import Stack
+
+            self._stack = Stack.for_tests(self.config, run_folder=self._run_folder)
+        return self._stack
+
+    def check_wanted(self) -> None:
+        """Skip the test when real services are switched off."""
+        if not self.config.real_services:
+            source = self.config.source("real_services")
+            raise self._skipped("all", f"real services are switched off ({source})")
+
+    def provide(self, service: str, *, instance: str = "default", version: str | None = None) -> "WorkerService":
+        """Return a service, started; a test that cannot have it is skipped and counted, or fails if it must run."""
+        self.check_wanted()
+        key = (service, instance, version)
+        if key not in self._unavailable:
+            try:
+                return self.stack.service(service, instance=instance, version=version)
+            except ServiceUnavailable as error:
+                self._unavailable[key] = error
+        error = self._unavailable[key]
+        if self.config.require_services:
+            raise error
+        raise self._skipped(service, str(error))
+
+    @contextmanager
+    def client(
+        self, service: str, *, instance: str = "default", version: str | None = None, **options: Any
+    ) -> Iterator[Any]:
+        """Give a client of *service* for the length of a test."""
+        provided = self.provide(service, instance=instance, version=version)
+        client = provided.open_client(**options)
+        try:
+            yield client
+        finally:
+            provided.close_client(client)
+
+    def start_early(self, services: frozenset[str], versions: tuple[str, ...]) -> None:
+        """Start *services* in parallel before the first test; what fails is told by the test that asks for it."""
+        if services and self.config.real_services:
+            self.stack.start_in_parallel(services, versions=versions)
+
+    def _skipped(self, service: str, reason: str) -> BaseException:
+        """Count a skip and return what to raise."""
+        self.tally.skips[service, reason.partition("\n")[0]] += 1
+        return pytest.skip.Exception(f"{service}: {reason}")
+
+    # --- tests --------------------------------------------------------------------------------------------------------
+
+    def begin_test(self, test: str) -> None:
+        """Tell every running service that *test* begins."""
+        if self._stack is not None:
+            self._stack.begin(test)
+
+    def end_test(self, test: str, *, failed: bool) -> None:
+        """Put every running service back; what the test left open is noted, what cannot be put back is raised."""
+        if self._stack is None:
+            return
+        outcomes = self._stack.end(failed=failed)
+        for outcome in outcomes:
+            self.tally.leaks += [_leak_line(test, leak) for leak in outcome.leaks]
+
+    def close(self) -> None:
+        """End what this process started."""
+        if self._stack is not None:
+            self.tally.services = [dataclasses.asdict(row) for row in self._stack.describe()]
+            self._stack.close()
+            self._stack = None
+
+
+def _leak_line(test: str, leak: "Leak") -> str:
+    return f"{test} left a {leak.service} {leak.kind}: {leak.what}"

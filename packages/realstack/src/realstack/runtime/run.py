@@ -1,0 +1,37 @@
+"""One run: its folder, its supervisor, its configuration; what every service of it is handed."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from realstack._core.folders import DataFolder, data_folder
+from realstack._core.supervision import Supervision
+from realstack.config import Config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What the services of one run share."""
+
+    config: Config
+    #: The environment servers and set-up callables are given.
+    environ: Mapping[str, str]
+    folder: Path
+    supervision: Supervision
+
+    def new_folder(self, name: str) -> Path:
+        """Make a private folder inside the run folder; it goes with the run."""
+        folder = self.folder / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def new_data_folder(self, *, need_bytes: int) -> DataFolder:
+        """Return a folder for a server's data, in memory when there is room, that goes with the run; not made yet."""
+        if self.config.data_folder is not None:
+            place = data_folder(
+                {"TMPDIR": str(self.config.data_folder)}, need_bytes=need_bytes, memory=Path("/nowhere")
+            )
+        else:
+            place = data_folder(self.environ, need_bytes=need_bytes)
+        self.supervision.own_folder(place.path)
+        return place

@@ -1,0 +1,41 @@
+"""A number of one's own among the test processes that share a server: 0 for the first, and so on.
+
+A slot is a lock on a file in the run folder, so that the kernel gives it back when its process dies, however it dies.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+_MOST_SLOTS = 1024
+
+
+class Slot:
+    """A number nobody else has while this object, or at the latest this process, lives."""
+
+    def __init__(self, *, number: int, descriptor: int) -> None:
+        self.number = number
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Give the number back."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def take_slot(folder: Path, name: str) -> Slot:
+    """Return the lowest free slot of *name* in *folder*.
+
+    Raises:
+        RuntimeError: 1024 processes hold one each, which no machine of this kind does.
+    """
+    for number in range(_MOST_SLOTS):
+        descriptor = os.open(folder / f"{name}-{number}.slot", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return Slot(number=number, descriptor=descriptor)
+    raise RuntimeError(f"all {_MOST_SLOTS} slots of {name!r} in {folder} are taken")
