@@ -177,6 +177,25 @@ class RedisRefused(RealstackError):
 
 # --- ClickHouse -------------------------------------------------------------------------------------------------------
 
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ClickHouseRefused(RealstackError):
+    """ClickHouse, embedded or a server, answered a statement with an error."""
+
+    code: int
+    """ClickHouse's own: 60 is an unknown table."""
+    name: str
+    """The code's name: ``UNKNOWN_TABLE``."""
+    message: str
+    statement: str = ""
+    problem = "ClickHouse refused with code {self.code} {self.name}: {self.message}{self.shown_statement}"
+
+    @property
+    def shown_statement(self) -> str:
+        """The beginning of the statement on a line of its own, when it is known."""
+        return f"\n  in: {self.statement[:300]}" if self.statement else ""
+
+
 # --- core: supervisor, folders, archives ------------------------------------------------------------------------------
 
 
