@@ -1,0 +1,188 @@
+"""A stopped cluster in a data folder within milliseconds: initdb once per version, an archive ever after."""
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from realstack._core.archive import pack, unpack
+from realstack._core.digest import digest_of
+from realstack._core.filelock import locked
+from realstack._core.waiting import Late, NotReady, wait_until
+from realstack.errors import ArchiveDamaged, ServerStartFailed
+from realstack.services.postgres.account import spawn_postgres
+from realstack.services.postgres.control import needless_wal, read_control
+from realstack.services.postgres.log import tail
+
+if TYPE_CHECKING:
+    from realstack.abc import Installation, Supervisor
+
+_FORMAT = "1"  # part of every archive's name: raise it when clusters are made differently
+CONF = "realstack.conf"
+_LOCALES = ("C.UTF-8", "C")  # the second where the first is missing
+
+
+def make_cluster(
+    installation: "Installation",
+    *,
+    data: Path,
+    cache: Path,
+    supervisor: "Supervisor",
+    log: Path,
+    options: Sequence[str] = (),
+    timeout_s: float = 60.0,
+) -> bool:
+    """Put a new, stopped cluster into *data*: superuser ``postgres``, UTF8, everybody trusted.
+
+    It comes out of *cache*; the first time, or when what lies there is damaged, initdb makes it and it is kept there.
+    Two runs at once make it once.
+
+    Args:
+        installation: whose initdb.
+        data: does not exist yet, its parent does; the caller has had it owned. It is made with mode 0700.
+        cache: the kit's cache folder.
+        supervisor: runs initdb.
+        log: where initdb's output goes.
+        options: further arguments of initdb: ``--locale=sv_SE.UTF-8``.
+        timeout_s: seconds for initdb, and for another process that makes the same.
+
+    Returns:
+        True when it came out of the cache.
+
+    Raises:
+        ServerStartFailed: initdb failed; carries its output.
+        LockBusy: another process kept making it.
+    """
+    archive = cluster_archive(installation, cache=cache, options=options)
+    if unpack_cluster(archive, data):
+        return True
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with locked(archive.with_suffix(".lock"), timeout_s=timeout_s):
+        if unpack_cluster(archive, data):
+            return True
+        _initdb(installation, data=data, supervisor=supervisor, log=log, options=options, timeout_s=timeout_s)
+        pack_cluster(data, archive)
+    return False
+
+
+def cluster_archive(installation: "Installation", *, cache: Path, options: Sequence[str] = ()) -> Path:
+    """Return where the empty cluster of *installation* is kept; everything that makes it differ is in its name."""
+    program = (installation.folder / "initdb").stat()
+    made_of = (
+        _FORMAT,
+        installation.version,
+        installation.origin,
+        str(program.st_size),
+        str(program.st_mtime_ns),
+        *options,
+    )
+    return cache / "clusters" / f"postgres-{installation.version}-{digest_of(made_of)}.cluster"
+
+
+def unpack_cluster(archive: Path, data: Path) -> bool:
+    """Unpack a packed cluster into *data*, which does not exist; False when *archive* is missing or damaged."""
+    try:
+        unpack(archive, data)
+    except FileNotFoundError:
+        return False
+    except ArchiveDamaged:
+        archive.unlink(missing_ok=True)
+        return False
+    data.chmod(0o700)
+    return True
+
+
+def pack_cluster(data: Path, archive: Path) -> int:
+    """Keep the stopped cluster in *data* as one file, without the write-ahead log it no longer needs.
+
+    Returns:
+        The size of the archive in bytes.
+
+    Raises:
+        ValueError: the cluster was not shut down in order, so that its files alone are not the whole truth.
+    """
+    if not read_control(data).is_shut_down:
+        raise ValueError(f"the cluster in {data} was not shut down in order and cannot be packed")
+    return pack(data, archive, skip={*needless_wal(data), "postmaster.pid", "postmaster.opts"})
+
+
+def _initdb(
+    installation: "Installation",
+    *,
+    data: Path,
+    supervisor: "Supervisor",
+    log: Path,
+    options: Sequence[str],
+    timeout_s: float,
+) -> None:
+    for locale in _LOCALES:
+        data.mkdir(mode=0o700, exist_ok=True)
+        code = _run_initdb(
+            installation,
+            data=data,
+            supervisor=supervisor,
+            log=log,
+            options=[f"--locale={locale}", *options],
+            timeout_s=timeout_s,
+        )
+        if code == 0:
+            _write_conf(data)
+            return
+        said = tail(log)
+        if "invalid locale" not in said and "locale name" not in said:
+            break
+    raise ServerStartFailed(
+        service="PostgreSQL",
+        version=installation.version,
+        provider=installation.provider,
+        reason=f"initdb ended with exit code {code}",
+        log_tail=tail(log),
+    )
+
+
+def _run_initdb(
+    installation: "Installation",
+    *,
+    data: Path,
+    supervisor: "Supervisor",
+    log: Path,
+    options: Sequence[str],
+    timeout_s: float,
+) -> int:
+    argv = [os.fspath(installation.folder / "initdb"), "-D", os.fspath(data)]
+    argv += ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", *options]
+    process = spawn_postgres(
+        supervisor,
+        argv,
+        name="initdb",
+        log=log,
+        env={"LC_ALL": "C"},
+        stop_signal=signal.SIGTERM,
+        end_signal=signal.SIGKILL,
+    )
+
+    def has_ended() -> int:
+        code = process.exit_code()
+        if code is None:
+            raise NotReady("initdb is running")
+        return code
+
+    try:
+        return wait_until(has_ended, timeout_s=timeout_s, max_pause_s=0.01)
+    except Late as late:
+        process.stop()
+        raise ServerStartFailed(
+            service="PostgreSQL",
+            version=installation.version,
+            provider=installation.provider,
+            reason=f"initdb took longer than {late.waited_s:.0f} s",
+            log_tail=tail(log),
+        ) from late
+
+
+def _write_conf(data: Path) -> None:
+    """Keep what initdb decided of its 800 lines, and have our own file read last; ALTER SYSTEM wins over both."""
+    conf = data / "postgresql.conf"
+    lines = (line.partition("#")[0].strip() for line in conf.read_text().splitlines())
+    conf.write_text("".join(f"{line}\n" for line in lines if line) + f"include_if_exists = '{CONF}'\n")
