@@ -1,11 +1,13 @@
 """The chdb engine: one per process, any number of connections, each with state of its own."""
 
+import contextlib
 import ctypes
 import dataclasses
 import importlib
 import importlib.util
 import os
 import sys
+import threading
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from .errors import Failure
 MISSING = 'embedded ClickHouse needs the package chdb-core; install it with: pip install "realstack[clickhouse]"'
 #: Formats whose blocks may stand one after another; chdb renders every block of a stream as a document of its own.
 STREAMABLE = frozenset(("Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow", "JSONCompactEachRow"))
+_MOST_IDLE = 4
 _LITERAL = str.maketrans({"\\": "\\\\", "'": "\\'"})
 
 
@@ -84,6 +87,26 @@ class Connection:
             if handle is not None and not done:
                 self._raw.streaming_cancel_query(handle)
 
+    def insert(self, statement: bytes, form: str, rows: bytes) -> Result:
+        """Put *rows*, written in the format *form*, into where *statement* (``INSERT INTO t``) says.
+
+        Rows that stand in the text of a query would be cut at the first empty line, wherever in them it falls
+        (chdb-core 26.9.0).
+
+        Raises:
+            Failure: the engine's own error.
+        """
+        handle = None
+        try:
+            handle = self._raw.send_insert(statement, form)
+            self._raw.insert_append(handle, rows)
+            return _result(self._raw.insert_done(handle))
+        except RuntimeError as error:
+            if handle is not None:
+                with contextlib.suppress(RuntimeError):
+                    self._raw.insert_cancel(handle)
+            raise Failure.of_engine(error) from None
+
     def classify(self, sql: bytes, database: str = "") -> tuple[str, int, bool, bool]:
         """Return (kind, statements, writes only *database*, creates or drops databases), as the engine's parser sees it.
 
@@ -131,9 +154,49 @@ class Engine:
         self.version, self.display_name, self.timezone, compress = self._keeper.value(facts).split("\t")
         self.compresses = compress in ("1", "true")
 
+        self._idle: dict[str, list[Connection]] = {}
+        self._lock = threading.Lock()
+
     def connect(self) -> Connection:
-        """Open a connection with a state of its own (0.1 ms)."""
+        """Open a connection with a state of its own."""
         return Connection(self._chdb.connect(str(self._data / "store")))
+
+    def borrow(self, database: str) -> Connection:
+        """Return a connection that has no state but the current database.
+
+        Opening one, choosing its database and closing it cost 0.3 ms, half as much as a SELECT.
+
+        Raises:
+            Failure: there is no such database (81).
+        """
+        with self._lock:
+            idle = self._idle.get(database)
+            if idle:
+                return idle.pop()
+        connection = self.connect()
+        if database not in ("", "default"):
+            try:
+                connection.use(database)
+            except Failure:
+                connection.close()
+                raise
+        return connection
+
+    def give_back(self, connection: Connection, database: str) -> None:
+        """Keep *connection*, as stateless as it was borrowed, for the next request."""
+        with self._lock:
+            idle = self._idle.setdefault(database, [])
+            if len(idle) < _MOST_IDLE:
+                idle.append(connection)
+                return
+        connection.close()
+
+    def forget_idle(self) -> None:
+        """Close the idle connections: their database may be gone."""
+        with self._lock:
+            idle, self._idle = self._idle, {}
+        for connection in (connection for some in idle.values() for connection in some):
+            connection.close()
 
 
 def _result(raw: Any) -> Result:

@@ -95,28 +95,36 @@ class Handler:
                 with sessions.settings_for_one_query(session, _without_readonly(query)):
                     yield session
             return
-        connection = self.engine.connect()
+        connection = self.engine.borrow(query.database)
+        session = sessions.NamedSession(
+            connection=connection, home=query.database, active=query.database or "default", is_stained=False
+        )
+        reusable = False
         try:
-            if query.database:
-                connection.use(query.database)
             if query.settings:
                 connection.set(query.settings)
-            yield sessions.NamedSession(connection=connection, home=query.database, active=query.database or "default")
+            yield session
+            reusable = not (query.settings or query.roles or query.external or session.is_stained)
         finally:
-            connection.close()
+            if reusable:
+                self.engine.give_back(connection, query.database)
+            else:
+                connection.close()
 
     def _run(self, query: Query, session: sessions.NamedSession, reply: Reply, client: socket.socket) -> None:
         connection = session.connection
         for role in query.roles:
             connection.run(f"SET ROLE {named(role)}")
-        kind = check_statement(connection, query.sql)
-        words = statement.first_words(query.sql, 4)
+        rows = statement.inline_rows(query.sql)
+        sql = b"%b FORMAT %b" % (rows[0], rows[1].encode()) if rows else query.sql
+        kind = check_statement(connection, sql)
+        words = statement.first_words(sql)
         _refuse_writing(query, kind, words)
         if not query.is_ours:
-            self.journal.note(connection, query.sql, kind, database=session.active)
+            self.journal.note(connection, sql, kind, database=session.active)
         flight = Flight(
             id=query.id,
-            sql=query.sql,
+            sql=sql,
             database=session.active,
             started=time.monotonic(),
             is_reading=kind == "READ_ONLY",
@@ -124,17 +132,28 @@ class Handler:
         )
         try:
             with self.flights.fly(flight), _external_tables(query, connection, stay=query.session is not None):
-                self._send_result(query, kind, words, connection, reply)
+                if rows:
+                    self._send_inserted(query, connection.insert(*rows), reply)
+                else:
+                    self._send_result(query, kind, words, connection, reply)
         finally:
-            if kind == "CONTROL" and query.session is not None:
-                sessions.note_state_change(session, words)
+            if kind == "CONTROL":
+                session.is_stained = True
+                if query.session is not None:
+                    sessions.note_state_change(session, words)
+            elif statement.named_database(words) is not None or words[:1] == [b"RENAME"]:
+                self.engine.forget_idle()
+
+    def _send_inserted(self, query: Query, result: Result, reply: Reply) -> None:
+        headers = self._headers(query, query.default_format, has_result=False)
+        reply.send(200, headers | {"X-ClickHouse-Summary": _summary([result])})
 
     def _send_result(self, query: Query, kind: str, words: list[bytes], connection: Connection, reply: Reply) -> None:
         reads = kind == "READ_ONLY"
         tells = reads or bool(words and words[0].upper() in _TELLING)
         form = (statement.result_format(query.sql) if tells else None) or query.default_format
         headers = self._headers(query, form, has_result=tells)
-        if reads and not query.wait and form in STREAMABLE:
+        if reads and words[0].upper() in (b"SELECT", b"WITH") and not query.wait and form in STREAMABLE:
             self._send_stream(query, form, headers, connection, reply)
             return
         result = connection.run(query.sql, form, query.parameters)
@@ -248,7 +267,7 @@ def _external_tables(query: Query, connection: Connection, *, stay: bool) -> Ite
             connection.run(f"CREATE TEMPORARY TABLE {named(table.name)} ({table.structure})")
             made.append(table.name)
             if table.rows:
-                connection.run(f"INSERT INTO {named(table.name)} FORMAT {table.format}\n".encode() + table.rows)
+                connection.insert(f"INSERT INTO {named(table.name)}".encode(), table.format, table.rows)
         yield
     finally:
         for name in made if stay else ():

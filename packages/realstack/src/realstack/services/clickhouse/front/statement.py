@@ -53,6 +53,38 @@ def result_format(sql: bytes) -> str | None:
     return tail[1].decode() if len(tail) == 2 or tail[2].upper() in (b";", b"SETTINGS") else None
 
 
+def inline_rows(sql: bytes) -> tuple[bytes, str, bytes] | None:
+    """Split ``INSERT INTO t FORMAT CSV 1,2`` into (``INSERT INTO t``, ``CSV``, rows); ``None`` for any other statement.
+
+    Source: ParserInsertQuery in ClickHouse's src/Parsers/ParserInsertQuery.cpp: rows start behind the first line end
+    after the format's name, or, when there is none, behind the blanks.
+    """
+    depth = position = 0
+    start = None
+    for match in _TOKEN.finditer(sql):
+        token = match[0]
+        if match.lastgroup == "blank":
+            continue
+        word = token.upper()
+        if start is not None:
+            return (sql[:start], token.decode(), _after_blanks(sql, match.end())) if _BARE.fullmatch(token) else None
+        if (position == 0 and word != b"INSERT") or (depth == 0 and word in (b"VALUES", b"SELECT", b"WITH")):
+            return None
+        depth += (token == b"(") - (token == b")")
+        if depth == 0 and position > 2 and word == b"FORMAT":
+            start = match.start()
+        position += 1
+    return None
+
+
+def _after_blanks(sql: bytes, position: int) -> bytes:
+    while sql[position : position + 1] in (b" ", b"\t", b"\f"):
+        position += 1
+    position += sql[position : position + 1] == b"\r"
+    position += sql[position : position + 1] == b"\n"
+    return sql[position:]
+
+
 def identifier(token: bytes) -> str | None:
     """Return the name *token* stands for, unquoted; ``None`` when it is no name."""
     if token[:1] in (b"`", b'"') and len(token) > 1:
