@@ -113,6 +113,8 @@ class Supervision:
             scope=scope,
             stop_signal=int(stop_signal),
             end_signal=int(stop_signal if end_signal is None else end_signal),
+            # nobody follows up on it: who did not say what ends it without fail is killed
+            death_signal=int(signal.SIGKILL if end_signal is None else end_signal),
             kill_after_s=kill_after_s,
             userns=userns,
             run_as=run_as,
@@ -159,6 +161,8 @@ class Supervision:
             pass  # it has ended before, or was killed; the check below tells
         if self.run_folder.exists():
             self._clean_up_after_lost()
+        with self._lock:
+            self._disconnect()
 
     def close(self, *, timeout_s: float = 10.0) -> None:
         """Leave: the owner of a lease ends the run, anybody else what lives as long as this connection.

@@ -92,7 +92,7 @@ class Run:
             env=request["env"],
             cwd=request["cwd"],
             log=request["log"],
-            death_signal=end,
+            death_signal=int(request["death_signal"]),
             userns=bool(request["userns"]),
             run_as=run_as,
         )
