@@ -342,9 +342,9 @@ def _spawn(argv: list[str], actions: list[tuple[int, int, int]]) -> int:
     # whatever lets this interpreter run (LD_LIBRARY_PATH) lets the same one run the supervisor
     environment = os.environ  # noqa: TID251
     try:
-        return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True)
+        return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsigmask=(), setsid=True)
     except NotImplementedError:  # the supervisor then calls setsid itself, a little later
-        return os.posix_spawn(argv[0], argv, environment, file_actions=actions)
+        return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsigmask=())
 
 
 def join_supervisor(run_folder: Path) -> Supervision:

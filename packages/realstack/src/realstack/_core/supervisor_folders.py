@@ -57,7 +57,7 @@ def claim_folder(folder: str, *, keep: Iterable[str]) -> Claim:
     Raises:
         Refused: it may not be owned.
     """
-    if not os.path.isabs(folder) or os.path.normpath(folder) != folder or "\n" in folder:
+    if folder[:1] != "/" or folder[:2] == "//" or os.path.normpath(folder) != folder or "\n" in folder:
         raise Refused("it is not a plain absolute path")
     for kept in ("/", *keep):
         if kept == folder or kept.startswith(folder.rstrip("/") + "/"):
@@ -169,6 +169,8 @@ def delete_run_folder(run: str, *, users: Iterable[int] = ()) -> str:
 def delete_dead_run(run: str) -> list[str]:
     """Delete *run* and every folder in its journal if no supervisor holds its lock; return what went wrong."""
     try:
+        if not stat.S_ISDIR(os.lstat(run).st_mode):
+            return []
         alive = os.open(f"{run}/{ALIVE}", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return []
@@ -189,10 +191,13 @@ def delete_dead_runs(base: str) -> list[str]:
     A run is dead when the kernel says that nobody holds its lock; names and ages decide nothing.
     """
     problems = []
-    with os.scandir(base) as runs:
-        for run in runs:
-            if run.is_dir(follow_symlinks=False) and time.time() - run.stat().st_mtime > SETTLED_S:
-                problems += delete_dead_run(run.path)
+    for name in os.listdir(base):
+        run = f"{base}/{name}"
+        try:
+            if time.time() - os.lstat(run).st_mtime > SETTLED_S:
+                problems += delete_dead_run(run)
+        except FileNotFoundError:  # its own supervisor, or that of another new run, was quicker
+            continue
     return problems
 
 

@@ -23,6 +23,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 INNER_USER = 1000
 LINUX = sys.platform == "linux"
+#: What Python and the supervisor ignore or catch; an ignored signal would stay ignored in a server.
+_NOT_DEFAULT = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class SpawnFailed(Exception):
@@ -189,7 +191,7 @@ class Processes:
         step = "session"
         try:
             os.setsid()
-            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
+            for number in _NOT_DEFAULT:
                 signal.signal(number, signal.SIG_DFL)
             os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
             os.dup2(log, 1)
