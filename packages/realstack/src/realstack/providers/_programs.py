@@ -35,7 +35,7 @@ class VersionCache:
         key = f"{program}|{status.st_mtime_ns}|{status.st_size}"
         known = self._load()
         if key not in known:
-            known[key] = _ask(service, program)
+            known[key] = ask_version(service, program)
             self._save(program, key)
         return known[key]
 
@@ -61,7 +61,12 @@ class VersionCache:
             temporary.unlink(missing_ok=True)  # a read-only cache: the next run asks again, nothing is lost
 
 
-def _ask(service: str, program: Path) -> str:
+def ask_version(service: str, program: Path) -> str:
+    """Run *program* and return the version it says.
+
+    Raises:
+        NotAServer: it cannot be run, or does not say what such a server says.
+    """
     import subprocess  # a warm cache never needs it
 
     argv = [str(program), *SERVERS[service][2]]

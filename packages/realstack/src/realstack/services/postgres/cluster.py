@@ -1,5 +1,6 @@
 """A stopped cluster in a data folder within milliseconds: initdb once per version, an archive ever after."""
 
+import dataclasses
 import os
 import signal
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from realstack._core.digest import digest_of
 from realstack._core.filelock import locked
 from realstack._core.waiting import Late, NotReady, wait_until
 from realstack.errors import ArchiveDamaged, ServerStartFailed
-from realstack.services.postgres.account import spawn_postgres
+from realstack.services.postgres.account import Launch, spawn_postgres
 from realstack.services.postgres.control import needless_wal, read_control
 from realstack.services.postgres.log import tail
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "1"  # part of every archive's name: raise it when clusters are made differently
 CONF = "realstack.conf"
+_ENVIRONMENT = {"LC_ALL": "C"}  # messages in English: they are looked at
 _LOCALES = ("C.UTF-8", "C")  # the second where the first is missing
 
 
@@ -31,6 +33,7 @@ def make_cluster(
     supervisor: "Supervisor",
     log: Path,
     options: Sequence[str] = (),
+    run_as: tuple[int, int] | None = None,
     timeout_s: float = 60.0,
 ) -> bool:
     """Put a new, stopped cluster into *data*: superuser ``postgres``, UTF8, everybody trusted.
@@ -45,6 +48,7 @@ def make_cluster(
         supervisor: runs initdb.
         log: where initdb's output goes.
         options: further arguments of initdb: ``--locale=sv_SE.UTF-8``.
+        run_as: user and group for a root owner; by default a user namespace, and nobody where that is forbidden.
         timeout_s: seconds for initdb, and for another process that makes the same.
 
     Returns:
@@ -61,7 +65,15 @@ def make_cluster(
     with locked(archive.with_suffix(".lock"), timeout_s=timeout_s):
         if unpack_cluster(archive, data):
             return True
-        _initdb(installation, data=data, supervisor=supervisor, log=log, options=options, timeout_s=timeout_s)
+        _Initdb(
+            installation=installation,
+            data=data,
+            supervisor=supervisor,
+            log=log,
+            options=options,
+            run_as=run_as,
+            timeout_s=timeout_s,
+        ).make()
         pack_cluster(data, archive)
     return False
 
@@ -107,78 +119,60 @@ def pack_cluster(data: Path, archive: Path) -> int:
     return pack(data, archive, skip={*needless_wal(data), "postmaster.pid", "postmaster.opts"})
 
 
-def _initdb(
-    installation: "Installation",
-    *,
-    data: Path,
-    supervisor: "Supervisor",
-    log: Path,
-    options: Sequence[str],
-    timeout_s: float,
-) -> None:
-    for locale in _LOCALES:
-        data.mkdir(mode=0o700, exist_ok=True)
-        code = _run_initdb(
-            installation,
-            data=data,
-            supervisor=supervisor,
-            log=log,
-            options=[f"--locale={locale}", *options],
-            timeout_s=timeout_s,
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Initdb:
+    """One way to run initdb."""
+
+    installation: "Installation"
+    data: Path
+    supervisor: "Supervisor"
+    log: Path
+    options: Sequence[str]
+    run_as: tuple[int, int] | None
+    timeout_s: float
+
+    def make(self) -> None:
+        """Make the cluster in the first locale this machine has."""
+        code = 0
+        for locale in _LOCALES:
+            self.data.mkdir(mode=0o700, exist_ok=True)
+            code = self._run(f"--locale={locale}")
+            if code == 0:
+                _write_conf(self.data)
+                return
+            if "locale" not in tail(self.log, lines=5):
+                break
+        raise self._failed(f"initdb ended with exit code {code}")
+
+    def _run(self, locale: str) -> int:
+        argv = [os.fspath(self.installation.folder / "initdb"), "-D", os.fspath(self.data)]
+        # the caller's options last: of two that say different things, the last one counts
+        argv += ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", locale, *self.options]
+        launch = Launch(
+            argv=argv, name="initdb", log=self.log, env=_ENVIRONMENT, folders=(self.data,), end_signal=signal.SIGKILL
         )
-        if code == 0:
-            _write_conf(data)
-            return
-        said = tail(log)
-        if "invalid locale" not in said and "locale name" not in said:
-            break
-    raise ServerStartFailed(
-        service="PostgreSQL",
-        version=installation.version,
-        provider=installation.provider,
-        reason=f"initdb ended with exit code {code}",
-        log_tail=tail(log),
-    )
+        process = spawn_postgres(self.supervisor, launch, run_as=self.run_as)
 
+        def has_ended() -> int:
+            code = process.exit_code()
+            if code is None:
+                raise NotReady("initdb is running")
+            return code
 
-def _run_initdb(
-    installation: "Installation",
-    *,
-    data: Path,
-    supervisor: "Supervisor",
-    log: Path,
-    options: Sequence[str],
-    timeout_s: float,
-) -> int:
-    argv = [os.fspath(installation.folder / "initdb"), "-D", os.fspath(data)]
-    argv += ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", *options]
-    process = spawn_postgres(
-        supervisor,
-        argv,
-        name="initdb",
-        log=log,
-        env={"LC_ALL": "C"},
-        stop_signal=signal.SIGTERM,
-        end_signal=signal.SIGKILL,
-    )
+        try:
+            return wait_until(has_ended, timeout_s=self.timeout_s, max_pause_s=0.01)
+        except Late as late:
+            process.stop()
+            raise self._failed(f"initdb took longer than {late.waited_s:.0f} s") from late
 
-    def has_ended() -> int:
-        code = process.exit_code()
-        if code is None:
-            raise NotReady("initdb is running")
-        return code
-
-    try:
-        return wait_until(has_ended, timeout_s=timeout_s, max_pause_s=0.01)
-    except Late as late:
-        process.stop()
-        raise ServerStartFailed(
+    def _failed(self, reason: str) -> ServerStartFailed:
+        return ServerStartFailed(
             service="PostgreSQL",
-            version=installation.version,
-            provider=installation.provider,
-            reason=f"initdb took longer than {late.waited_s:.0f} s",
-            log_tail=tail(log),
-        ) from late
+            version=self.installation.version,
+            provider=self.installation.provider,
+            reason=reason,
+            log_tail=tail(self.log),
+        )
 
 
 def _write_conf(data: Path) -> None:

@@ -20,9 +20,9 @@ _ALWAYS = {
     "max_connections": "200",
     # small: DROP DATABASE and TRUNCATE look at every buffer, and the file system below is memory most of the time
     "shared_buffers": "64MB",
-    "max_wal_size": "256MB",
-    # compiling a query of a test costs more than running it
-    "jit": "off",
+    # the log of what was written lies in memory, too; nobody needs much of it
+    "max_wal_size": "128MB",
+    "min_wal_size": "32MB",
     # trying for huge pages fails on most machines and may take them from somebody on others
     "huge_pages": "off",
     # not posix: /dev/shm is 64 MB in a container, may be missing, and keeps the segments of a killed server for ever;
@@ -38,6 +38,8 @@ _ALWAYS = {
 }
 #: Major version -> settings that exist from there on.
 _SINCE = {
+    11: {"jit": "off"},  # compiling a query of a test costs more than running it
+    12: {"wal_init_zero": "off"},  # writing 16 MB of zeros delays whoever happens to fill a file
     14: {"max_slot_wal_keep_size": "256MB"},  # a forgotten slot must not fill the memory
     18: {"io_method": "sync"},  # no I/O workers to start; the data is in memory
 }
