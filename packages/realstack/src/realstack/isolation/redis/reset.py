@@ -13,7 +13,7 @@ from realstack._core.clock import SYSTEM_CLOCK
 from realstack._core.logtail import tail
 from realstack._core.waiting import Late, NotReady, wait_until
 from realstack.abc import Leak, ResetOutcome
-from realstack.errors import RedisRefused, ServerDied, ServerUnreachable
+from realstack.errors import BaselineUnknown, RedisRefused, ServerDied, ServerUnreachable
 from realstack.isolation.redis.clients import Client, Quick, is_admin, leak_of, parse_clients, quick_look, suspects
 from realstack.isolation.redis.restore import UNDO_DEBUG, CannotRestore, put_back
 from realstack.isolation.redis.state import Reader, State, bytes_of, differences
@@ -55,7 +55,7 @@ class ResetIsolation:
     """Puts one Redis server of ours back after each test. For one thread at a time.
 
     Restored: the keys of all databases with their TTLs (which keep running), functions, cached scripts, settings,
-    users, modules, the role, saved files, pauses, statistics, slow log, latency and ACL logs. Clients a test left open are
+    users, modules, the role, saved files, pauses, statistics, slow log, latency and ACL logs. Clients a test left are
     reported and ended; those which lived before stay, unless they hold a transaction, monitor, or changed their
     database or user. What a living connection has set for itself (WATCH before Redis 7.4, CLIENT TRACKING,
     CLIENT REPLY, its name, its subscriptions) cannot be reset from outside.
@@ -125,11 +125,11 @@ class ResetIsolation:
         """Drop the baseline *name* and everything above it, and put back the one below.
 
         Raises:
-            ValueError: there is no such baseline.
+            BaselineUnknown: there is no such baseline.
         """
-        names = [baseline.name for baseline in self._baselines[1:]]
+        names = tuple(baseline.name for baseline in self._baselines[1:])
         if name not in names:
-            raise ValueError(f"name={name!r} must be a baseline that was pushed; there are {names!r}")
+            raise BaselineUnknown(baseline=name, known=names)
         del self._baselines[1 + names.index(name) :]
         try:
             self._put_back(frozenset({"state", "files", "debug", "scripts", "data"}))

@@ -42,13 +42,11 @@ class State:
     #: The server's clock when this was read; it may have been moved.
     read_at_ms: int = 0
 
-    def refill(self, databases: Iterable[int] | None = None) -> tuple[bytes, int]:
+    def refill(self) -> tuple[bytes, int]:
         """Return the commands that put its keys into an empty server, encoded, and how many they are."""
         commands: list[Command] = []
         at = 0
         for (database, key), value in sorted(self.keys.items(), key=lambda item: item[0]):
-            if databases is not None and database not in databases:
-                continue
             if database != at:
                 commands.append((b"SELECT", database))
                 at = database
@@ -65,11 +63,20 @@ def restore_command(key: bytes, value: Value) -> Command:
     return (b"RESTORE", key, value.expires_at_ms, value.payload, b"REPLACE", b"ABSTTL")
 
 
+def fill(connection: Connection, state: State) -> None:
+    """Put the keys of *state* into an empty server; the connection is in database 0."""
+    raw, count = state.refill()
+    connection.send(raw)
+    connection.skip(count, command=("RESTORE",))
+
+
 class Reader:
     """Reads states; knows what the server on the other side can and may tell."""
 
-    def __init__(self, connection: Connection, version: str) -> None:
+    def __init__(self, connection: Connection, version: str, *, home: int = 0) -> None:
+        """Read over *connection*, which stays in database *home*."""
         self.connection = connection
+        self._home = home
         self.major = int(version.partition(".")[0]) if version[:1].isdigit() else 0
         self._may_debug = True
 
@@ -99,17 +106,24 @@ class Reader:
         )
 
     def keys(self, databases: Iterable[int]) -> dict[Key, Value]:
-        """Read all keys of *databases*; the connection is in database 0 afterwards."""
+        """Read all keys of *databases*; the connection is at home afterwards."""
         found: dict[Key, Value] = {}
+        at = self._home
         for database in databases:
-            self.connection.call("SELECT", database)
+            if database != at:
+                self.connection.call("SELECT", database)
+                at = database
             for batch in _batches(self._names()):
                 for key, value in zip(batch, self.values(batch), strict=True):
                     if value is not None:
                         found[database, key] = value
-        if found:
-            self.connection.call("SELECT", 0)
+        if at != self._home:
+            self.connection.call("SELECT", self._home)
         return found
+
+    def now_ms(self) -> int:
+        """Return the server's clock, in milliseconds since 1970; it may have been moved."""
+        return _milliseconds(self.connection.call("TIME"))
 
     def _names(self) -> list[bytes]:
         names: dict[bytes, None] = {}  # SCAN may give a name twice
@@ -156,7 +170,7 @@ class Reader:
 
 def differences(wanted: State, found: State) -> tuple[str, ...]:
     """Return, in words, what *found* has otherwise than *wanted*; empty when nothing differs."""
-    said = list(_key_differences(wanted.keys, found.keys, now_ms=found.read_at_ms))
+    said = list(key_differences(wanted.keys, found.keys, now_ms=found.read_at_ms))
     said += [
         f"config {_text(name)}: {_setting(name, wanted)} became {_setting(name, found)}"
         for name in sorted(wanted.config.keys() | found.config.keys())
@@ -176,7 +190,8 @@ def differences(wanted: State, found: State) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _key_differences(wanted: dict[Key, Value], found: dict[Key, Value], *, now_ms: int) -> Iterator[str]:
+def key_differences(wanted: dict[Key, Value], found: dict[Key, Value], *, now_ms: int) -> Iterator[str]:
+    """Yield, in words, what the keys *found* have otherwise than those *wanted*; *now_ms* is the server's clock."""
     for key in sorted(wanted.keys() | found.keys()):
         shown = f"db{key[0]}: key {_text(key[1])!r}"
         if key not in found:
