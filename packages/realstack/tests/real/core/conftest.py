@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from realstack._core.supervision import Supervision, start_supervisor
 from realstack._core.waiting import NotReady, wait_until
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+
 from realstack._core.supervision import join_supervisor, start_supervisor
 from realstack._core.waiting import NotReady, wait_until
 from realstack.errors import SupervisorLost

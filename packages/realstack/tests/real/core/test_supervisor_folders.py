@@ -5,8 +5,16 @@ import os
 from pathlib import Path
 
 import pytest
+
 from realstack._core.supervision import Supervision, start_supervisor
-from realstack._core.supervisor_folders import Refused, claim_folder, delete_claimed, delete_dead_runs, make_run_folder, note_claim
+from realstack._core.supervisor_folders import (
+    Refused,
+    claim_folder,
+    delete_claimed,
+    delete_dead_runs,
+    make_run_folder,
+    note_claim,
+)
 from realstack.errors import FolderRefused
 
 
@@ -54,7 +62,8 @@ def test_owning_a_folder_twice_is_allowed(supervision: Supervision, base: Path) 
 
 
 @pytest.mark.parametrize(
-    "folder", ["/", "relative", "/tmp/../etc/new", "/tmp/new/", "//tmp/new", "/nowhere/new", str(Path.home()), "/tmp", ""]
+    "folder",
+    ["/", "relative", "/tmp/../etc/new", "/tmp/new/", "//tmp/new", "/nowhere/new", str(Path.home()), "/tmp", ""],
 )
 def test_folders_that_may_not_be_deleted_are_refused(supervision: Supervision, folder: str) -> None:
     with pytest.raises(FolderRefused) as caught:

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 from realstack._core.archive import pack, unpack
-from realstack._core.supervision import Supervision, SupervisedProcess, start_supervisor
+from realstack._core.supervision import SupervisedProcess, Supervision, start_supervisor
 from realstack._core.waiting import NotReady, wait_until
 
 from .conftest import gone, processes_of
