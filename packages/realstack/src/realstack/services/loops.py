@@ -62,7 +62,7 @@ class PerLoop(Generic[T]):
         self._loop = self._value = None
         while self._all:
             loop, value = self._all.popitem()
-            _end(loop, functools.partial(self._close, value), functools.partial(self._cut, value))
+            end_in_loop(loop, functools.partial(self._close, value), functools.partial(self._cut, value))
 
     def _cut_closed(self) -> None:
         for loop in [each for each in self._all if each.is_closed()]:
@@ -89,12 +89,13 @@ def cut_transport(transport: Any) -> None:
             last_step(None)
 
 
-def _end(loop: asyncio.AbstractEventLoop, close: Callable[[], Awaitable[None]], cut: Callable[[], None]) -> None:
+def end_in_loop(loop: asyncio.AbstractEventLoop, close: Callable[[], Awaitable[None]], cut: Callable[[], None]) -> None:
+    """End what lives in *loop*: in order when that loop still runs or can be run, else at once with *cut*."""
+
     async def close_in_time() -> None:
         await asyncio.wait_for(close(), _CLOSE_WITHIN_S)
 
-    is_inside_a_loop = _is_inside_a_loop()
-    if loop.is_closed() or is_inside_a_loop:
+    if loop.is_closed() or _is_inside_a_loop():
         # inside a running loop nobody can be waited for
         cut()
         return
