@@ -83,7 +83,12 @@ class Client:
     ) -> bytes:
         """Carry out *sql*, formats included, and return the reply's body as it came."""
         url = {"database": self.endpoint.database or "default", "wait_end_of_query": "1"}
-        return self.post("/", sql.encode(), {**url, **(parameters or {}), **(settings or {})}, statement=sql)
+        body = sql.encode("utf-8", "surrogateescape")
+        return self.post("/", body, {**url, **(parameters or {}), **(settings or {})}, statement=sql)
+
+    def execute_in(self, database: str, sql: str, settings: Mapping[str, str] | None = None) -> bytes:
+        """Carry out *sql* from within another database than the endpoint's."""
+        return self.execute(sql, {"database": database}, settings)
 
     def insert_rows(
         self,

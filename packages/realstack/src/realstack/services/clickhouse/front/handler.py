@@ -1,12 +1,13 @@
 """One request, answered: who asks, in which session, what the engine says, how it is sent."""
 
 import contextlib
+import functools
 import json
 import random
 import socket
 import string
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from . import compression, private, sessions, statement
 from .engine import STREAMABLE, Connection, Engine, Result, check_statement, named
@@ -30,6 +31,7 @@ _BINARY = ("Native", "RowBinary", "Arrow", "Parquet", "ORC", "Avro", "MsgPack", 
 _USAGE = b"There is no handle %b\n\nUse / or /ping for health checks.\n\nSend queries from your program with POST method or GET /?query=...\n"
 #: Statements that are not reading and have a result all the same.
 _TELLING = frozenset((b"KILL", b"BACKUP", b"RESTORE", b"EXECUTE"))
+Finish = Callable[[], None]
 _TAG_SIGNS = string.ascii_lowercase
 
 
@@ -82,7 +84,9 @@ class Handler:
         try:
             self._check_user(query)
             with self._session_of(query) as session:
-                self._run(query, session, reply, client)
+                finish = self._run(query, session, reply, client)
+            # the last byte is sent when the session is free: a client may use it again as soon as it has that
+            finish()
         except Failure as failure:
             self._refuse(reply, failure, query.id)
 
@@ -111,7 +115,7 @@ class Handler:
             else:
                 connection.close()
 
-    def _run(self, query: Query, session: sessions.NamedSession, reply: Reply, client: socket.socket) -> None:
+    def _run(self, query: Query, session: sessions.NamedSession, reply: Reply, client: socket.socket) -> Finish:
         connection = session.connection
         for role in query.roles:
             connection.run(f"SET ROLE {named(role)}")
@@ -121,7 +125,8 @@ class Handler:
         words = statement.first_words(sql)
         _refuse_writing(query, kind, words)
         if not query.is_ours:
-            self.journal.note(connection, sql, kind, database=session.active)
+            queued = b"async_insert" in sql or query.settings.get("async_insert", "0") != "0"
+            self.journal.note(connection, sql, kind, database=session.active, is_queued=queued)
         flight = Flight(
             id=query.id,
             sql=sql,
@@ -133,51 +138,48 @@ class Handler:
         try:
             with self.flights.fly(flight), _external_tables(query, connection, stay=query.session is not None):
                 if rows:
-                    self._send_inserted(query, connection.insert(*rows), reply)
-                else:
-                    self._send_result(query, kind, words, connection, reply)
+                    return self._send_inserted(query, connection.insert(*rows), reply)
+                return self._send_result(query, kind, words, connection, reply)
         finally:
             if kind == "CONTROL":
                 session.is_stained = True
                 if query.session is not None:
                     sessions.note_state_change(session, words)
-            elif statement.named_database(words) is not None or words[:1] == [b"RENAME"]:
+            elif statement.named_database(words) is not None or b"".join(words[:1]).upper() == b"RENAME":
                 self.engine.forget_idle()
 
-    def _send_inserted(self, query: Query, result: Result, reply: Reply) -> None:
+    def _send_inserted(self, query: Query, result: Result, reply: Reply) -> Finish:
         headers = self._headers(query, query.default_format, has_result=False)
-        reply.send(200, headers | {"X-ClickHouse-Summary": _summary([result])})
+        return functools.partial(reply.send, 200, headers | {"X-ClickHouse-Summary": _summary([result])})
 
-    def _send_result(self, query: Query, kind: str, words: list[bytes], connection: Connection, reply: Reply) -> None:
+    def _send_result(self, query: Query, kind: str, words: list[bytes], connection: Connection, reply: Reply) -> Finish:
         reads = kind == "READ_ONLY"
         tells = reads or bool(words and words[0].upper() in _TELLING)
         form = (statement.result_format(query.sql) if tells else None) or query.default_format
         headers = self._headers(query, form, has_result=tells)
         if reads and words[0].upper() in (b"SELECT", b"WITH") and not query.wait and form in STREAMABLE:
-            self._send_stream(query, form, headers, connection, reply)
-            return
+            return self._send_stream(query, form, headers, connection, reply)
         result = connection.run(query.sql, form, query.parameters)
         headers["X-ClickHouse-Summary"] = _summary([result])
         body, coding = _encode(query, result.body)
-        reply.send(200, headers | coding, body)
+        return functools.partial(reply.send, 200, headers | coding, body)
 
     def _send_stream(
         self, query: Query, form: str, headers: dict[str, str], connection: Connection, reply: Reply
-    ) -> None:
+    ) -> Finish:
         with contextlib.closing(connection.stream(query.sql, form, query.parameters)) as blocks:
             first = next(blocks, Result(body=b""))
             second = next(blocks, None) if first.body else None
             if second is None:
                 headers["X-ClickHouse-Summary"] = _summary([first])
                 body, coding = _encode(query, first.body)
-                reply.send(200, headers | coding, body)
-                return
+                return functools.partial(reply.send, 200, headers | coding, body)
             headers["X-ClickHouse-Summary"] = _summary([first, second])
             tag = "".join(random.choices(_TAG_SIGNS, k=16))  # noqa: S311  # a mark, not a secret
             headers["X-ClickHouse-Exception-Tag"] = tag
             chosen = compression.negotiate(query.accept)
             reply.begin(headers | ({"Content-Encoding": chosen[0]} if chosen else {}))
-            _send_blocks(reply, chosen[1] if chosen else None, [first, second], blocks, tag, self.engine.version)
+            return _send_blocks(reply, chosen[1] if chosen else None, [first, second], blocks, tag, self.engine.version)
 
     def _headers(self, query: Query, form: str, *, has_result: bool) -> dict[str, str]:
         plain = "application/octet-stream" if form.startswith(_BINARY) else "text/plain; charset=UTF-8"
@@ -199,7 +201,7 @@ def _send_blocks(
     blocks: Iterator[Result],
     tag: str,
     version: str,
-) -> None:
+) -> Finish:
     """Send the blocks; an error that comes after the first is told within the body, between marks."""
     for result in begun:
         reply.chunk(encoder.feed(result.body) if encoder else result.body)
@@ -213,9 +215,8 @@ def _send_blocks(
         reply.chunk((encoder.feed(late) + encoder.end()) if encoder else late)
         # without the last chunk no client can take the reply for whole
         reply.keep_alive = False
-        return
-    reply.chunk(encoder.end() if encoder else b"")
-    reply.end()
+        return lambda: None
+    return functools.partial(reply.end, encoder.end() if encoder else b"")
 
 
 def _encode(query: Query, body: bytes) -> tuple[bytes, dict[str, str]]:

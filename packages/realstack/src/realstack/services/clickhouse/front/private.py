@@ -1,4 +1,4 @@
-"""The part of the front that only the kit's isolation calls: ``POST /realstack/watch|reset|settle|forget?database=``."""
+"""The part of the front that only the kit's isolation calls: ``POST /realstack/watch|take|reset|forget?database=``."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .engine import Connection, named
 from .errors import Failure
-from .journal import Changes
+from .journal import Changes, Known
 from .protocol import Reply, Request
 
 if TYPE_CHECKING:
@@ -23,50 +23,52 @@ def answer(handler: "Handler", request: Request, reply: Reply) -> None:
     database = request.parameters.get("database", "")
     match request.path:
         case "/realstack/watch":
-            handler.journal.watch(database)
-            handler.sessions.settle(database)
+            told = json.loads(request.body)
+            handler.journal.watch(database, Known(names=frozenset(told["names"]), empties=told["empties"]))
             reply.send(200, _HEADERS, b"{}")
         case "/realstack/forget":
             handler.journal.forget(database)
             reply.send(200, _HEADERS, b"{}")
+        case "/realstack/take":
+            changes = handler.journal.take(database)
+            handler.sessions.settle(database)
+            reply.send(200, _HEADERS, json.dumps(_told(changes, [], [], 0)).encode())
         case "/realstack/reset":
-            empty = set(json.loads(request.body or b"[]"))
-            reply.send(200, _HEADERS, json.dumps(_reset(handler, database, empty)).encode())
+            reply.send(200, _HEADERS, json.dumps(_reset(handler, database)).encode())
         case path:
             reply.send(404, _HEADERS, json.dumps({"unknown": path}).encode())
 
 
-def _reset(handler: "Handler", database: str, empty: set[str]) -> dict[str, object]:
-    """Empty those of the tables *empty* that were written, and say what else there is to put back."""
+def _reset(handler: "Handler", database: str) -> dict[str, object]:
+    """Put back what is simple and tell the rest."""
     running = handler.flights.end_all(database, timeout_s=_CANCEL_S)
     ended = handler.sessions.end_stained(database)
-    changes = handler.journal.take(database)
-    emptied: list[str] = []
-    if changes.tables & empty or changes.switches:
-        connection = handler.engine.connect()
-        try:
-            if not changes.unclear:
-                emptied = _truncate(connection, database, changes.tables & empty)
-            _switch_back(connection, database, changes.switches)
-        finally:
-            connection.close()
-    return _told(changes, emptied, running, ended)
+    known, changes = handler.journal.known(database), handler.journal.take(database)
+    simple = [] if changes.unclear else sorted(changes.tables & known.empties.keys())
+    made = [] if changes.unclear else sorted(changes.made)
+    if not (simple or made or changes.switches or changes.has_queued):
+        return _told(changes, [], running, ended)
+    connection = handler.engine.borrow(database)
+    if changes.has_queued:
+        _done(connection, ["SYSTEM FLUSH ASYNC INSERT QUEUE"])
+    _switch_back(connection, changes.switches)
+    done = [table for table in simple if _done(connection, [f"TRUNCATE TABLE {named(t)}" for t in known.empties[table]])]
+    done += [table for table in made if _done(connection, [f"DROP TABLE IF EXISTS {named(table)} SYNC"])]
+    handler.engine.give_back(connection, database)
+    return _told(changes, done, running, ended)
 
 
-def _truncate(connection: Connection, database: str, tables: set[str]) -> list[str]:
-    emptied = []
-    for table in sorted(tables):
-        try:
-            connection.run(f"TRUNCATE TABLE {named(database)}.{named(table)}")
-        except Failure:
-            continue  # it is reported as not emptied, so the isolation looks closer
-        emptied.append(table)
-    return emptied
+def _done(connection: Connection, statements: list[str]) -> bool:
+    try:
+        for sql in statements:
+            connection.run(sql)
+    except Failure:
+        return False  # it is reported as written and not put back, so the isolation looks closer
+    return True
 
 
-def _switch_back(connection: Connection, database: str, switches: list[str]) -> None:
+def _switch_back(connection: Connection, switches: list[str]) -> None:
     """Undo ``SYSTEM STOP MERGES`` and its like, last first."""
-    connection.use(database)
     for text in reversed(switches):
         words = text.split()
         opposite = _STOPPING.get(words[1].upper()) if len(words) > 1 else None
@@ -75,13 +77,13 @@ def _switch_back(connection: Connection, database: str, switches: list[str]) -> 
                 connection.run(" ".join([words[0], opposite, *words[2:]]))
 
 
-def _told(changes: Changes, emptied: list[str], running: list[str], ended: int) -> dict[str, object]:
+def _told(changes: Changes, done: list[str], running: list[str], ended: int) -> dict[str, object]:
     return {
-        "emptied": emptied,
-        "written": sorted(changes.tables - set(emptied)),
+        "done": done,
+        "written": sorted((changes.tables | changes.made) - set(done)),
         "unclear": changes.unclear,
         "databases": sorted(changes.databases),
-        "global": changes.is_global,
+        "shared": [[kind, name, before] for (kind, name), before in changes.shared.items()],
         "switches": changes.switches,
         "running": running,
         "sessions": ended,

@@ -147,10 +147,11 @@ class Reply:
         if piece and not self._is_head:
             self._connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
 
-    def end(self) -> None:
-        """Send the end of a chunked body."""
+    def end(self, piece: bytes = b"") -> None:
+        """Send the last piece and the end of a chunked body."""
         if not self._is_head:
-            self._connection.sendall(b"0\r\n\r\n")
+            head = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
+            self._connection.sendall(head + b"0\r\n\r\n")
 
     def _head(self, status: int, headers: dict[str, str]) -> bytes:
         lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}"]

@@ -124,6 +124,17 @@ def written_table(words: list[bytes]) -> tuple[str | None, str] | None:
     return None
 
 
+def made_table(words: list[bytes]) -> tuple[str | None, str, bytes] | None:
+    """Return (database, table, ``CREATE``, ``CREATE IF NOT EXISTS`` or ``DROP``) of a plain statement about a table."""
+    upper = [word.upper() for word in words[:2]]
+    if upper not in ([b"CREATE", b"TABLE"], [b"DROP", b"TABLE"]):
+        return None
+    rest = skip(words[2:], b"IF NOT EXISTS")
+    verb = b"CREATE IF NOT EXISTS" if len(rest) < len(words) - 2 else upper[0]
+    found = qualified_name(skip(rest, b"IF EXISTS"))
+    return (*found, verb) if found else None
+
+
 def named_database(words: list[bytes]) -> str | None:
     """Return the database named by ``CREATE DATABASE`` or ``DROP DATABASE``."""
     if len(words) < 3 or words[0].upper() not in (b"CREATE", b"DROP") or words[1].upper() != b"DATABASE":
@@ -131,3 +142,16 @@ def named_database(words: list[bytes]) -> str | None:
     rest = skip(words[2:], b"IF NOT EXISTS", b"IF EXISTS", b"IF EMPTY")
     after = rest[1].upper() if len(rest) > 1 else b""
     return identifier(rest[0]) if rest and after in _DATABASE_END else None
+
+
+def shared_object(words: list[bytes]) -> tuple[str, str] | None:
+    """Return (kind, name) of the function or named collection a statement creates, alters or drops."""
+    if not words or words[0].upper() not in (b"CREATE", b"DROP", b"ALTER"):
+        return None
+    rest = skip(words[1:], b"OR REPLACE")
+    for kind in (b"FUNCTION", b"NAMED COLLECTION"):
+        left = skip(rest, kind)
+        if left != rest:
+            found = qualified_name(skip(left, b"IF NOT EXISTS", b"IF EXISTS"))
+            return (kind.decode(), found[1]) if found else None
+    return None

@@ -1,0 +1,5 @@
+"""How a test gets a ClickHouse database of its own."""
+
+from realstack.isolation.clickhouse.reset import ClickHouseIsolation
+
+__all__ = ("ClickHouseIsolation",)
