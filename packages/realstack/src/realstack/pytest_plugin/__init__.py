@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realstack.pytest_plugin import reporting
-from realstack.pytest_plugin.needs import is_real_services_test, services_needed
+from realstack.pytest_plugin.needs import REAL_FIXTURES, is_real_services_test, services_needed
 from realstack.pytest_plugin.options import MARKERS, add_options, command_line, wanted_versions
 from realstack.pytest_plugin.state import FAILED, STATE, State
 
@@ -106,9 +106,9 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
     """Make what a wider fixture writes the baseline of the tests that share it."""
-    if fixturedef.scope == "function":
-        return (yield)
     state = request.config.stash[STATE]
+    if fixturedef.scope == "function" or fixturedef.argname in REAL_FIXTURES:
+        return (yield)
     name = f"{fixturedef.scope} fixture {fixturedef.argname}"
     if state.has_stack:
         # before the fixture adds its own end: finalizers run last in, first out, so this one runs after its teardown
@@ -139,7 +139,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         state.tally.ran += 1
     if report.failed:
         item.stash[FAILED] = True
-        report.sections += reporting.failure_sections(state)
+        report.sections += reporting.failure_sections(state, services_needed(getattr(item, "fixturenames", ())))
     return report
 
 

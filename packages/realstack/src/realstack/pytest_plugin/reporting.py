@@ -32,18 +32,16 @@ def started_lines(state: State) -> list[str]:
     return [f"realstack: {_service_line(asdict(row))}" for row in state.stack.describe()]
 
 
-def failure_sections(state: State) -> list[tuple[str, str]]:
-    """Return a section per service the failed test had: where it is, and the last lines of its log."""
+def failure_sections(state: State, services: frozenset[str]) -> list[tuple[str, str]]:
+    """Return a section per service the failed test asked for: where it is, and what it logged during the test."""
     if not state.has_stack:
         return []
-    from pathlib import Path
-
-    from realstack._core.logtail import tail
-
     sections = []
-    for row in state.stack.describe():
-        text = f"{row.url}\n{tail(Path(row.log), lines=8)}" if row.log else row.url
-        sections.append((f"realstack: {row.service} {row.version} ({row.provider})", text))
+    for service in state.stack.running():
+        if service.key.service in services:
+            server = service.server
+            title = f"realstack: {service.key.label} {server.version} ({server.provider})"
+            sections.append((title, f"{service.endpoint.safe_url}\n{service.log_of_test()}"))
     return sections
 
 

@@ -43,14 +43,20 @@ class AppService(WorkerService):
             factory=config.factory,
             on_reset=config.on_reset,
         )
+        self._run.apps.add(server.pid)
         return server, None
 
     def begin(self, test: str) -> None:
-        self._test = test
+        """Have a live app for *test*: one that exited during the last is started again."""
+        del test
+        if not self.app.is_alive():
+            self.app.restart()
+        self._run.apps.clear()
+        self._run.apps.add(self.app.pid)
 
     def end(self) -> ResetOutcome | None:
         """Have the app drop what it keeps of the test, if it is set to."""
-        self.check_alive()
+        self.app.ensure_alive()
         if self._configured().on_reset is None:
             return None
         began = SYSTEM_CLOCK.now_s()

@@ -18,6 +18,12 @@ class Run:
     environ: Mapping[str, str]
     folder: Path
     supervision: Supervision
+    #: The processes of the apps under test that this process started.
+    apps: set[int] = dataclasses.field(default_factory=set)
+
+    def app_pids(self) -> tuple[int, ...]:
+        """Return the processes of the apps under test: what their pools open is not a test's leak."""
+        return tuple(self.apps)
 
     def new_folder(self, name: str) -> Path:
         """Make a private folder inside the run folder; it goes with the run."""

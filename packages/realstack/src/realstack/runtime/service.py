@@ -1,12 +1,12 @@
-"""One service as one test process uses it: started on first use, isolated per test, revived when it died."""
+"""One service as one test process uses it: started on first use, isolated per test."""
 
 import dataclasses
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from realstack._core.logtail import size_of, tail
 from realstack.abc import Isolation, ResetOutcome, Server
-from realstack.errors import ServerDied
 
 if TYPE_CHECKING:
     from realstack.services.endpoint import Endpoint
@@ -52,7 +52,7 @@ class ServiceRow:
 
 
 class WorkerService:
-    """Base of the four services: life cycle, bookkeeping, and what to do when the server died.
+    """Base of the four services: life cycle and bookkeeping.
 
     A subclass starts things in ``_start`` (called once, under a lock) and fills ``server`` and ``isolation``.
     """
@@ -64,8 +64,9 @@ class WorkerService:
         self.note = ""
         self._server: Server | None = None
         self._isolation: Isolation | None = None
+        self._baselines: list[str] = []
+        self._log_at = 0
         self._lock = threading.RLock()
-        self._test = ""
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -96,6 +97,7 @@ class WorkerService:
         if self._isolation is not None:
             self._isolation.close()
         self._server = self._isolation = None
+        self._baselines.clear()
 
     @property
     def server(self) -> Server:
@@ -126,7 +128,7 @@ class WorkerService:
 
     def begin(self, test: str) -> None:
         """Note the state before *test*; called again after each wider fixture that the test set up."""
-        self._test = test
+        self._log_at = size_of(self.log) if self.log else 0
         if self._isolation is not None:
             self._isolation.begin(test)
 
@@ -134,16 +136,11 @@ class WorkerService:
         """Put the service back to its baseline; ``None`` when it has nothing to put back.
 
         Raises:
-            ServerDied: the server is gone; a fresh one has been started already.
+            ServerDied: the server ended during the test; the next one finds a fresh one at the same address.
         """
         if self._isolation is None:
             return None
-        try:
-            outcome = self._isolation.reset()
-        except Exception:
-            # whatever a broken connection raised: only a dead server explains it away, anything else is ours to show
-            self._revive_if_dead()
-            raise
+        outcome = self._isolation.reset()
         self.resets_s.append(outcome.seconds)
         return outcome
 
@@ -160,37 +157,13 @@ class WorkerService:
         """Make the present state the baseline."""
         if self._isolation is not None:
             self._isolation.push(name)
+            self._baselines.append(name)
 
     def pop(self, name: str) -> None:
-        """Go back to the baseline below *name*."""
-        if self._isolation is not None:
+        """Go back to the baseline below *name*; nothing to do when it is unknown here: the service started later."""
+        if self._isolation is not None and name in self._baselines:
+            del self._baselines[self._baselines.index(name) :]
             self._isolation.pop(name)
-
-    def check_alive(self) -> None:
-        """Make sure that the server lives.
-
-        Raises:
-            ServerDied: it does not; a fresh one has been started already.
-        """
-        if self._server is not None:
-            self._revive_if_dead()
-
-    def _revive_if_dead(self) -> None:
-        from realstack._core.logtail import tail
-
-        server = self._server
-        if server is None or server.is_alive():
-            return
-        died = ServerDied(
-            service=self.key.label,
-            version=server.version,
-            exit_code=getattr(server, "exit_code", lambda: None)(),
-            log_tail=tail(server.log) if server.log else "(no log: the server is not ours)",
-        )
-        self.close()
-        self.start()
-        self.begin(self._test)
-        raise died
 
     # --- words --------------------------------------------------------------------------------------------------------
 
@@ -209,6 +182,10 @@ class WorkerService:
             resets_s=tuple(self.resets_s),
             note=self.note,
         )
+
+    def log_of_test(self, *, lines: int = 8) -> str:
+        """Return the last lines the server logged since the test began."""
+        return tail(self.log, lines=lines, since=self._log_at) if self.log else "  (no log: the server is not ours)"
 
     def _isolation_name(self) -> str:
         return "none" if self._isolation is None else "reset"

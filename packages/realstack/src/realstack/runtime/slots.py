@@ -1,6 +1,7 @@
 """A number of one's own among the test processes that share a server: 0 for the first, and so on.
 
 A slot is a lock on a file in the run folder, so that the kernel gives it back when its process dies, however it dies.
+What the file holds tells the next one whether the last one cleaned up.
 """
 
 import fcntl
@@ -8,20 +9,31 @@ import os
 from pathlib import Path
 
 _MOST_SLOTS = 1024
+_IN_USE = b"in use\n"
 
 
 class Slot:
-    """A number nobody else has while this object, or at the latest this process, lives."""
+    """A number nobody else has while this object, or at the latest this process, lives.
+
+    Attributes:
+        number: from 0.
+        was_abandoned: who had it before died without cleaning up; what it left cannot be trusted.
+    """
 
     def __init__(self, *, number: int, descriptor: int) -> None:
         self.number = number
         self._descriptor = descriptor
+        self.was_abandoned = os.pread(descriptor, len(_IN_USE), 0) == _IN_USE
+        os.pwrite(descriptor, _IN_USE, 0)
 
-    def close(self) -> None:
-        """Give the number back."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+    def close(self, *, clean: bool = True) -> None:
+        """Give the number back; *clean*: what belongs to it is at its baseline."""
+        if self._descriptor < 0:
+            return
+        if clean:
+            os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+        self._descriptor = -1
 
 
 def take_slot(folder: Path, name: str) -> Slot:

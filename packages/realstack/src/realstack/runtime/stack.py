@@ -140,6 +140,10 @@ class Stack:
                     raise error
         return failed
 
+    def running(self) -> list[WorkerService]:
+        """Return the services that run, in a fixed order."""
+        return self._in_order()
+
     def describe(self) -> list[ServiceRow]:
         """Return a row for each service that runs, in a fixed order."""
         return [service.describe() for service in self._in_order()]
@@ -150,7 +154,6 @@ class Stack:
         """Note the state of every running service before *test*."""
         self._test = test
         for service in self._in_order():
-            service.check_alive()
             service.begin(test)
 
     def begin_again(self) -> None:

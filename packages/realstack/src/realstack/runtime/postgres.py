@@ -1,0 +1,139 @@
+"""PostgreSQL as one test process uses it: a database of its own on the run's server, put back after each test."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from realstack.abc import Isolation, ResetOutcome, Server
+from realstack.errors import ServerDied
+from realstack.isolation.postgres.clone import ClonePool
+from realstack.isolation.postgres.reset import ResetIsolation
+from realstack.isolation.postgres.template import clone_database, drop_database
+from realstack.runtime.foreign import foreign_postgres
+from realstack.runtime.plan import DatabasePlan, plan_server
+from realstack.runtime.postgres_server import start_server
+from realstack.runtime.run import Run
+from realstack.runtime.service import ServiceKey, WorkerService
+from realstack.runtime.sharing import SharedServer, share_server
+from realstack.runtime.slots import Slot, take_slot
+from realstack.services.endpoint import Endpoint
+from realstack.services.postgres.log import tail
+
+if TYPE_CHECKING:
+    from realstack.services.postgres.testing import Postgres
+
+#: Another process may be building the template: migrations can take minutes.
+_SHARE_TIMEOUT_S = 660.0
+
+
+class PostgresService(WorkerService):
+    """One database for this process alone, on a server all processes of the run share."""
+
+    def __init__(self, key: ServiceKey, run: Run) -> None:
+        super().__init__(key)
+        self._run = run
+        self._plan = plan_server(run.config, instance=key.instance, version=key.version)
+        self._config = run.config.postgres[key.instance]
+        self._slot: Slot | None = None
+        self._pool: ClonePool | None = None
+
+    # --- where --------------------------------------------------------------------------------------------------------
+
+    @property
+    def dsn(self) -> str:
+        """The URL of this process's database, for any client."""
+        return self.endpoint.url
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """This process's own database, by TCP; its socket is known too."""
+        return self.server.endpoint
+
+    def open_client(self, *, single_connection: bool = False) -> "Postgres":
+        """Return an asyncpg-based client, which connects on first use in the loop that runs then."""
+        from realstack.services.postgres.testing import Postgres
+
+        return Postgres(self.dsn, single_connection=single_connection, reset=self._reset_now)
+
+    def log_of_test(self, *, lines: int = 8) -> str:
+        if not self.log:
+            return super().log_of_test(lines=lines)
+        return tail(self.log, lines=lines, since_bytes=self._log_at, database=self.endpoint.database)
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> tuple[Server, Isolation]:
+        if (foreign := foreign_postgres(self._run, self._config, self._database_plan)) is not None:
+            return foreign
+        plan = self._plan
+        shared = share_server(
+            self._run.folder, plan.label, lambda: start_server(self._run, plan), timeout_s=_SHARE_TIMEOUT_S
+        )
+        self.note = str(shared.facts.get("note", ""))
+        admin = shared.endpoint.with_database("postgres")
+        self._slot = self._slot or take_slot(self._run.folder, f"{plan.label}.{self.key.instance}")
+        database = self._take_database(shared, admin)
+        server = dataclasses.replace(shared, endpoint=shared.endpoint.with_database(database))
+        self._pool = ClonePool(admin, self._database_plan.template, eager=self._strategy == "clone")
+        return server, ResetIsolation(server.endpoint, pool=self._pool)
+
+    def begin(self, test: str) -> None:
+        """Note who is connected before *test*; on a fresh server if the last one died."""
+        if not self.server.is_alive():
+            self._let_go()
+            self.start()
+        super().begin(test)
+
+    def end(self) -> ResetOutcome | None:
+        try:
+            return super().end()
+        except Exception as error:
+            # a dead server explains whatever a broken connection raised; anything else is shown as it is
+            if self.server.is_alive():
+                raise
+            raise self._died() from error
+
+    def close(self) -> None:
+        self._let_go()
+        if self._slot is not None:
+            self._slot.close()
+            self._slot = None
+
+    def _let_go(self) -> None:
+        super().close()
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _database_plan(self) -> DatabasePlan:
+        return next(plan for plan in self._plan.databases if plan.instance == self.key.instance)
+
+    @property
+    def _strategy(self) -> str:
+        wanted = self._config.isolation or self._run.config.isolation
+        return "reset" if wanted == "process" else wanted  # a server for each test is offered by Redis only
+
+    def _isolation_name(self) -> str:
+        return self._strategy
+
+    def _take_database(self, shared: SharedServer, admin: Endpoint) -> str:
+        """Return the name of a database that is at its baseline and nobody else's."""
+        assert self._slot is not None  # noqa: S101  taken by the caller
+        plan = self._database_plan
+        name = plan.database_of(self._slot.number)
+        is_prepared = self._slot.number == 0 and not self._slot.was_abandoned
+        if not is_prepared:
+            drop_database(admin, name)
+            clone_database(admin, plan.template, name=name)
+        return name
+
+    def _reset_now(self) -> None:
+        self.end()
+        self.begin("after reset_database")
+
+    def _died(self) -> ServerDied:
+        server = self.server
+        log = tail(server.log) if server.log else "(no log: the server is not ours)"
+        return ServerDied(service=self.key.label, version=server.version, exit_code=None, log_tail=log)

@@ -1,0 +1,136 @@
+"""The PostgreSQL server of a run: started once, from an archive that already holds the templates and first databases.
+
+The first run with a schema pays for it once: the server is started, the templates are made, the server is stopped, and
+its folder is packed before any test has touched it. Every later run unpacks that archive and boots.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from realstack._core.clock import SYSTEM_CLOCK
+from realstack._core.digest import digest_of
+from realstack._core.filelock import locked
+from realstack.abc import Installation
+from realstack.errors import SqlFailed
+from realstack.isolation.postgres.template import build_template, clone_database, create_extensions, run_files
+from realstack.providers.choice import find_installation
+from realstack.runtime.plan import DatabasePlan, ServerPlan
+from realstack.runtime.run import Run
+from realstack.runtime.sharing import SharedServer
+from realstack.services.endpoint import Endpoint
+from realstack.services.postgres.cluster import cluster_archive, make_cluster, pack_cluster, unpack_cluster
+from realstack.services.postgres.server import PostgresServer, start_postgres
+
+#: Room asked for in memory: a cluster with some templates, and what tests write.
+_NEED_BYTES = 256 * 1024 * 1024
+#: Packed clusters kept in the cache; the least recently used go first.
+_KEEP_ARCHIVES = 12
+_BUILD_TIMEOUT_S = 600.0
+
+
+def start_server(run: Run, plan: ServerPlan) -> SharedServer:
+    """Start the server of *plan* with everything in it, and return what the run's processes need to know of it."""
+    began = SYSTEM_CLOCK.now_s()
+    installation = find_installation(
+        "postgres",
+        providers=plan.config.providers,
+        version=plan.config.version,
+        extensions=plan.extensions,
+        cache=run.config.cache_folder,
+        path=run.environ.get("PATH", os.defpath),
+    )
+    place = run.new_data_folder(need_bytes=_NEED_BYTES)
+    starter = _Starter(run, plan, installation, place.path)
+    archive = starter.archive
+    if unpack_cluster(archive, place.path):
+        os.utime(archive)
+        server = starter.start()
+    else:
+        archive.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(archive.with_suffix(".lock"), timeout_s=_BUILD_TIMEOUT_S):
+            made_meanwhile = unpack_cluster(archive, place.path)
+            server = starter.start() if made_meanwhile else starter.build()
+    return SharedServer(
+        endpoint=server.endpoint,
+        version=server.version,
+        provider=server.provider,
+        log=server.log,
+        started_in_s=SYSTEM_CLOCK.now_s() - began,
+        pid=server.pid,
+        facts={
+            "origin": installation.origin,
+            "note": "" if place.in_memory else f"data on disk: {place.reason}",
+            "prepared": [each.database for each in plan.databases],
+        },
+    )
+
+
+class _Starter:
+    """What starting one server takes, in steps."""
+
+    def __init__(self, run: Run, plan: ServerPlan, installation: Installation, data: Path) -> None:
+        self._run, self._plan, self._installation, self._data = run, plan, installation, data
+        self._folder = run.new_folder(plan.label)
+        base = cluster_archive(installation, cache=run.config.cache_folder)
+        self.archive = base.with_name(f"{base.stem}-{digest_of([plan.digest])}.ready")
+
+    def start(self) -> PostgresServer:
+        """Start what lies in the data folder."""
+        return start_postgres(
+            self._installation,
+            data=self._data,
+            socket_folder=self._folder,
+            supervisor=self._run.supervision,
+            log=self._folder / "postgres.log",
+            settings=self._plan.config.settings,
+            name=self._plan.label,
+            timeout_s=self._run.config.start_timeout_s,
+        )
+
+    def build(self) -> PostgresServer:
+        """Make the cluster, its templates and first databases; pack it; start it again."""
+        make_cluster(
+            self._installation,
+            data=self._data,
+            cache=self._run.config.cache_folder,
+            supervisor=self._run.supervision,
+            log=self._folder / "initdb.log",
+        )
+        server = self.start()
+        try:
+            for plan in self._plan.databases:
+                build_database(server.endpoint, plan, run=self._run)
+        except BaseException:
+            server.stop()
+            raise
+        server.stop(keep_data=True)
+        pack_cluster(self._data, self.archive)
+        _forget_old_archives(self.archive)
+        return self.start()
+
+
+def build_database(admin: Endpoint, plan: DatabasePlan, *, run: Run, prefix: str = "") -> str:
+    """Make the template of *plan* on a running server, and the first database from it; return the template's name."""
+    config = plan.config
+    steps: list[Callable[[Endpoint], None]] = []
+    if config.extensions:
+        steps.append(lambda endpoint: create_extensions(endpoint, config.extensions))
+    if config.schema:
+        steps.append(lambda endpoint: run_files(endpoint, config.schema))
+    if (setup := plan.setup) is not None:
+        steps.append(lambda endpoint: setup.run(endpoint.url, environ=run.environ, timeout_s=_BUILD_TIMEOUT_S))
+    if config.seed:
+        steps.append(lambda endpoint: run_files(endpoint, config.seed))
+    template = prefix + plan.template
+    build_template(admin, template, steps)
+    clone_database(admin, template, name=prefix + plan.database)
+    return template
+
+
+def _forget_old_archives(newest: Path) -> None:
+    """Keep the archives used last; a lost one is made again."""
+    archives = sorted(newest.parent.glob("*.ready"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for archive in archives[_KEEP_ARCHIVES:]:
+        archive.unlink(missing_ok=True)
+        archive.with_suffix(".lock").unlink(missing_ok=True)
