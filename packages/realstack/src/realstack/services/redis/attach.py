@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 class AttachedRedis:
     """A running Redis server somebody else started."""
 
-    provider = "url"
     log = None
 
-    def __init__(self, endpoint: "Endpoint", *, version: str, started_in_s: float) -> None:
+    def __init__(self, endpoint: "Endpoint", *, version: str, started_in_s: float, provider: str = "url") -> None:
         """Hold what ``attach`` found out."""
-        self.endpoint, self.version, self.started_in_s = endpoint, version, started_in_s
+        self.endpoint, self.version, self.started_in_s, self.provider = endpoint, version, started_in_s, provider
 
     def __repr__(self) -> str:
         return f"<AttachedRedis {self.version} {self.endpoint.safe_url}>"
@@ -39,8 +38,13 @@ class AttachedRedis:
         """Do nothing: it is not ours."""
 
 
-def attach(endpoint: "Endpoint", *, timeout_s: float = 5.0) -> AttachedRedis:
+def attach(endpoint: "Endpoint", *, provider: str = "url", timeout_s: float = 5.0) -> AttachedRedis:
     """Return the server at *endpoint*, which must answer and let us in.
+
+    Args:
+        endpoint: where it is and as whom to connect.
+        provider: what to call where it comes from: ``url`` or ``container``.
+        timeout_s: seconds any one answer may take.
 
     Raises:
         ServerUnreachable: it does not; the password is masked.
@@ -55,4 +59,5 @@ def attach(endpoint: "Endpoint", *, timeout_s: float = 5.0) -> AttachedRedis:
             version = version_of(connection)
         except RedisRefused:  # INFO may be forbidden; what depends on the version then takes the oldest way
             version = "unknown"
-    return AttachedRedis(endpoint, version=version, started_in_s=SYSTEM_CLOCK.now_s() - started)
+    took_s = SYSTEM_CLOCK.now_s() - started
+    return AttachedRedis(endpoint, version=version, started_in_s=took_s, provider=provider)

@@ -141,7 +141,8 @@ def _pool_class() -> Any:
 
     base: type[Any] = driver.ConnectionPool
 
-    class LoopPool(base):
+    # a class of an optional driver is Any to the type checker
+    class LoopPool(base):  # type: ignore[misc]
         """A connection pool whose connections stay in the loop they were opened in."""
 
         def __init__(self, **options: Any) -> None:
