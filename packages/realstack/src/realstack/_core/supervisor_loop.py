@@ -18,6 +18,7 @@ from realstack._core.supervisor_folders import LOG, SOCKET, delete_dead_runs, ma
 TYPE_CHECKING = False  # importing typing takes 9 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from realstack._core.supervisor_client import Client
     from realstack._core.supervisor_run import Run
@@ -117,7 +118,8 @@ class Loop:
 
         try:
             connection, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionError):
+        except OSError as error:  # it has gone again, or there are too many of them
+            sys.stderr.write(f"no connection: {error}\n")
             return
         connection.settimeout(0)
         self._counted += 1
@@ -194,7 +196,7 @@ def settle_in(run_folder: str) -> None:
     os.close(log)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> NoReturn:
     """Supervise the run in the folder and for the owner that *arguments* name; owner 0 is nobody."""
     run_folder, owner = arguments[0], int(arguments[1])
     os.closerange(3, 1 << 20)
@@ -204,11 +206,13 @@ def main(arguments: list[str]) -> None:
     loop = Loop(run_folder, owner, listen(run_folder), umask)
     try:
         loop.serve()
-    except BaseException:
+    except BaseException:  # noqa: BLE001  whatever it is: no server may outlive its supervisor
         import traceback
 
         traceback.print_exc()
         loop.run.end_by_force()
-        raise
-    finally:
-        os.close(alive)
+        sys.stderr.flush()
+        os._exit(1)
+    os.close(alive)
+    sys.stderr.flush()
+    os._exit(0)  # there is nothing left to finalise

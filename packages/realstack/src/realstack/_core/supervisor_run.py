@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 
@@ -77,7 +78,7 @@ class Run:
             answer = {"error": "spawn", "step": failure.step, "errno": failure.number}
         except Refused as refusal:
             answer = {"error": "folder", "reason": str(refusal)}
-        except (KeyError, TypeError, ValueError) as mistake:
+        except (KeyError, TypeError, ValueError, OSError) as mistake:
             answer = {"error": "request", "reason": f"{type(mistake).__name__}: {mistake}"}
         if answer is not None:
             client.answer({"id": request.get("id"), **answer})
@@ -128,6 +129,7 @@ class Run:
         child = self._child(request)
         if child.exit_code is None:
             self._processes.signal(child, child.stop_signal)
+            self._processes.signal(child, signal.SIGCONT)  # a frozen process hears nothing but SIGKILL
             child.kill_at = time.monotonic() + float(request["timeout_s"])
         return self._wait(client, request)
 
@@ -196,7 +198,7 @@ class Run:
     def end_by_force(self) -> None:
         """Kill everything and delete the folders at once: the supervisor itself has failed."""
         for child in self._processes.children.values():
-            self._processes.signal(child, 9, tree=True)
+            self._processes.signal(child, signal.SIGKILL, tree=True)
         self._delete_folders(END_SCOPE)
         delete_run_folder(self.folder, users=self._users)
 
@@ -231,12 +233,14 @@ class Run:
             env=request["env"],
             cwd=None,
             log=f"{self.folder}/at_end.log",
-            death_signal=9,
+            death_signal=signal.SIGKILL,
             userns=False,
             run_as=None,
         )
         try:
-            child = self._processes.start(order, name="at_end", scope=END_SCOPE, stop=15, end=15, kill_after_s=0.0)
+            child = self._processes.start(
+                order, name="at_end", scope=END_SCOPE, stop=signal.SIGTERM, end=signal.SIGTERM, kill_after_s=0.0
+            )
         except SpawnFailed as failure:
             sys.stderr.write(f"last command {order.argv[0]}: {failure.step}: {os.strerror(failure.number)}\n")
             return None

@@ -16,7 +16,7 @@ from realstack._core.supervision import Supervision, start_supervisor
 from realstack._core.waiting import NotReady, wait_until
 
 #: A server that hears nothing but SIGKILL.
-DEAF = "trap '' TERM INT HUP QUIT; while :; do read -t 60 line; done <> <(:)"
+DEAF = "trap '' TERM INT HUP QUIT; echo deaf; while :; do read -t 60 line; done <> <(:)"
 OWNER = Path(__file__).with_name("owner.py")
 
 
@@ -32,6 +32,12 @@ def processes_of(run: Path) -> list[str]:
             continue
     roots = {pid for pid, (_, _, command) in table.items() if f"{run} " in command and "supervisor.py" in command}
     return [f"{pid} {state} {command}" for pid, (parent, state, command) in table.items() if {pid, parent} & roots]
+
+
+def nothing_runs(run: Path) -> None:
+    """Raise ``NotReady`` as long as a process of *run* is there, zombies of process 1 excepted."""
+    if left := [each for each in processes_of(run) if " Z " not in each]:
+        raise NotReady(str(left))
 
 
 def gone(pid: int, *, reaped: bool = True) -> None:
@@ -53,7 +59,7 @@ class Owned:
     data: Path
     pids: tuple[int, ...]
     supervisor: int
-    forked: int
+    heir: int
 
     def assert_nothing_left(self, *, within_s: float = 2.0) -> None:
         """Fail unless every process and folder is gone within *within_s* seconds."""
@@ -65,10 +71,9 @@ class Owned:
             for folder in (self.run, self.data):
                 if folder.exists():
                     raise NotReady(f"{folder} is there: {list(folder.iterdir())}")
+            nothing_runs(self.run)
 
         wait_until(look, timeout_s=within_s)
-
-        assert processes_of(self.run) == []
 
 
 @pytest.fixture
@@ -84,7 +89,7 @@ def base(tmp_path: Path) -> Iterator[Path]:
 def start_owner(base: Path) -> Iterator[Callable[..., Owned]]:
     """Give a function that starts an owner and returns once it has servers."""
     owners: list[subprocess.Popen[str]] = []
-    forked: list[int] = []
+    heirs: list[int] = []
 
     def start(ending: str = "wait") -> Owned:
         name = secrets.token_hex(3)
@@ -95,18 +100,18 @@ def start_owner(base: Path) -> Iterator[Callable[..., Owned]]:
         owners.append(owner)
         assert owner.stdout is not None
         said = json.loads(owner.stdout.readline())
-        forked.append(said["forked"])
+        heirs.append(said["heir"])
         return Owned(
             owner=owner,
             run=run,
             data=data,
             pids=tuple(said["pids"]),
             supervisor=said["supervisor"],
-            forked=said["forked"],
+            heir=said["heir"],
         )
 
     yield start
-    for pid in filter(None, forked):
+    for pid in filter(None, heirs):
         os.kill(pid, signal.SIGKILL)
     for owner in owners:
         owner.kill()

@@ -1,8 +1,9 @@
 """An owner of a run, as a process of its own: starts servers, says what it started, and ends as it is told."""
 
+import contextlib
 import json
 import os
-import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,15 +26,16 @@ def main(run: Path, data: Path, ending: str) -> None:
         for argv in (["/bin/sleep", "1000"], ["/bin/bash", "-c", DEAF], ["/bin/bash", "-c", FAMILY])
     ]
     supervisor = supervision.ask("list")["supervisor"]
-    forked = 0
-    if ending == "fork":
-        forked = os.fork()
-        if forked == 0:
-            signal.pause()
-    report = {"pids": [each.pid for each in started], "supervisor": supervisor, "owner": os.getpid(), "forked": forked}
+    heir = 0
+    if ending == "heir":  # a child that has every descriptor of ours, the lease among them
+        for descriptor in range(3, 64):
+            with contextlib.suppress(OSError):
+                os.set_inheritable(descriptor, True)
+        heir = subprocess.Popen(["/bin/sleep", "1000"], close_fds=False, stdin=subprocess.DEVNULL).pid
+    report = {"pids": [each.pid for each in started], "supervisor": supervisor, "owner": os.getpid(), "heir": heir}
     sys.stdout.write(json.dumps(report) + "\n")
     sys.stdout.flush()
-    if ending == "wait" or ending == "fork":
+    if ending in ("wait", "heir"):
         sys.stdin.read()
     elif ending == "_exit":
         os._exit(3)

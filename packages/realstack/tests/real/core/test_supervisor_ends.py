@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from realstack._core.supervision import join_supervisor, start_supervisor
 from realstack._core.waiting import NotReady, wait_until
 from realstack.errors import SupervisorLost
 
-from .conftest import DEAF, Owned, gone, processes_of
+from .conftest import DEAF, Owned, gone, nothing_runs
 
 StartOwner = Callable[..., Owned]
 SLEEP = ["/bin/sleep", "1000"]
@@ -35,13 +37,38 @@ def test_nothing_is_left_when_the_owner_ends_by_itself(start_owner: StartOwner, 
     owned.assert_nothing_left()
 
 
-def test_a_forked_child_that_outlives_the_owner_does_not_keep_the_run_alive(start_owner: StartOwner) -> None:
-    owned = start_owner("fork")
+def test_a_child_that_inherited_the_lease_does_not_keep_the_run_alive(start_owner: StartOwner) -> None:
+    owned = start_owner("heir")
 
     owned.owner.kill()
 
     owned.assert_nothing_left()
-    os.kill(owned.forked, 0)
+    os.kill(owned.heir, 0)
+
+
+BROKEN = """
+import sys
+from realstack._core import supervisor_loop, supervisor_run
+supervisor_run.Run._list = lambda *_: 1 / 0
+supervisor_loop.main(sys.argv[1:])
+"""
+
+
+def test_a_supervisor_with_a_bug_takes_everything_along(base: Path) -> None:
+    run = base / "run"
+    broken = subprocess.Popen([sys.executable, "-c", BROKEN, run, "0"])
+    wait_until(lambda: _made(run), timeout_s=10)
+    with join_supervisor(run) as joined:
+        joined.own_folder(base / "data")
+        (base / "data").mkdir()
+        process = joined.spawn(["/bin/bash", "-c", DEAF], name="deaf", log=base / "log")
+
+        with pytest.raises(SupervisorLost):
+            joined.processes()
+
+    assert broken.wait(timeout=2) == 1
+    wait_until(partial(gone, process.pid, reaped=False), timeout_s=2)
+    assert sorted(each.name for each in base.iterdir()) == ["log"]
 
 
 def test_what_a_link_in_an_owned_folder_points_to_is_not_touched(start_owner: StartOwner) -> None:
@@ -134,7 +161,7 @@ def test_a_detached_run_outlives_its_owner_until_it_is_ended(base: Path) -> None
 
     joined.end()
     assert not run.exists()
-    assert processes_of(run) == []
+    wait_until(lambda: nothing_runs(run), timeout_s=1)
 
 
 def test_a_run_can_be_kept_when_its_owner_goes(base: Path) -> None:
@@ -151,7 +178,7 @@ def test_a_run_can_be_kept_when_its_owner_goes(base: Path) -> None:
     assert [each.name for each in joined.processes()] == ["sleep"]
 
     joined.end()
-    assert processes_of(run) == []
+    wait_until(lambda: nothing_runs(run), timeout_s=1)
 
 
 def test_the_last_commands_run_once_whatever_ends_the_owner(base: Path) -> None:
@@ -197,6 +224,11 @@ def test_thirty_killed_owners_leave_nothing(start_owner: StartOwner) -> None:
 @pytest.mark.timeout(600)
 def test_a_hundred_killed_owners_leave_nothing(start_owner: StartOwner) -> None:
     _sigkill_leaves_nothing(start_owner, times=100)
+
+
+def _made(folder: Path) -> None:
+    if not folder.exists():
+        raise NotReady(f"{folder} is not there")
 
 
 def _deleted(folder: Path) -> None:
