@@ -1,6 +1,5 @@
-"""Whose socket is it: which of some processes holds the client's end of a connection (Linux; elsewhere nobody knows)."""
+"""Whose socket is it: which process holds the client's end of a connection (Linux; elsewhere nobody knows)."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def _inodes_of_process(pid: int) -> Iterable[str]:
         return
     for descriptor in descriptors:
         try:
-            target = os.readlink(descriptor)
+            target = str(descriptor.readlink())
         except OSError:  # closed meanwhile
             continue
         if target.startswith("socket:["):

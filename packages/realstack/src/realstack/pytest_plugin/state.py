@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from realstack.errors import ServiceUnavailable
+from realstack.errors import RealstackError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from realstack.abc import Leak
@@ -56,7 +56,8 @@ class State:
         #: The run folder of the controller, in an xdist worker.
         self._run_folder = run_folder
         self._stack: Stack | None = None
-        self._unavailable: dict[tuple[str, str, str | None], ServiceUnavailable] = {}
+        #: What could not be had, and why: asked once, told to every test that wants it.
+        self._failed: dict[tuple[str, str, str | None], RealstackError] = {}
 
     # --- services -----------------------------------------------------------------------------------------------------
 
@@ -84,15 +85,15 @@ class State:
         """Return a service, started; a test that cannot have it is skipped and counted, or fails if it must run."""
         self.check_wanted()
         key = (service, instance, version)
-        if key not in self._unavailable:
+        if key not in self._failed:
             try:
                 return self.stack.service(service, instance=instance, version=version)
-            except ServiceUnavailable as error:
-                self._unavailable[key] = error
-        error = self._unavailable[key]
-        if self.config.require_services:
-            raise error
-        raise self._skipped(service, str(error))
+            except RealstackError as error:
+                self._failed[key] = error
+        failed = self._failed[key]
+        if self.config.require_services or not isinstance(failed, ServiceUnavailable):
+            raise failed
+        raise self._skipped(service, str(failed))
 
     @contextmanager
     def client(

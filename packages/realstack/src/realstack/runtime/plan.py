@@ -1,4 +1,4 @@
-"""What a PostgreSQL server of a run is to hold: a template for each instance that lives on it, named by what made it."""
+"""What a PostgreSQL server of a run is to hold: a template for each of its instances, named by what made it."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """PostgreSQL as one test process uses it: a database of its own on the run's server, put back after each test."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realstack.abc import Isolation, ResetOutcome, Server
 from realstack.errors import ServerDied
@@ -13,7 +13,7 @@ from realstack.runtime.plan import DatabasePlan, plan_server
 from realstack.runtime.postgres_server import start_server
 from realstack.runtime.run import Run
 from realstack.runtime.service import ServiceKey, WorkerService
-from realstack.runtime.sharing import SharedServer, share_server
+from realstack.runtime.sharing import share_server
 from realstack.runtime.slots import Slot, take_slot
 from realstack.services.endpoint import Endpoint
 from realstack.services.postgres.log import tail
@@ -48,11 +48,15 @@ class PostgresService(WorkerService):
         """This process's own database, by TCP; its socket is known too."""
         return self.server.endpoint
 
-    def open_client(self, *, single_connection: bool = False) -> "Postgres":
-        """Return an asyncpg-based client, which connects on first use in the loop that runs then."""
+    def open_client(self, **options: Any) -> "Postgres":
+        """Return an asyncpg-based client, which connects on first use in the loop that runs then.
+
+        Args:
+            options: of ``Postgres``; ``single_connection=True`` keeps everything in one transaction.
+        """
         from realstack.services.postgres.testing import Postgres
 
-        return Postgres(self.dsn, single_connection=single_connection, reset=self._reset_now)
+        return Postgres(self.dsn, reset=self._reset_now, **options)
 
     def log_of_test(self, *, lines: int = 8) -> str:
         if not self.log:
@@ -71,7 +75,7 @@ class PostgresService(WorkerService):
         self.note = str(shared.facts.get("note", ""))
         admin = shared.endpoint.with_database("postgres")
         self._slot = self._slot or take_slot(self._run.folder, f"{plan.label}.{self.key.instance}")
-        database = self._take_database(shared, admin)
+        database = self._take_database(admin)
         server = dataclasses.replace(shared, endpoint=shared.endpoint.with_database(database))
         self._pool = ClonePool(admin, self._database_plan.template, eager=self._strategy == "clone")
         return server, ResetIsolation(server.endpoint, pool=self._pool)
@@ -118,7 +122,7 @@ class PostgresService(WorkerService):
     def _isolation_name(self) -> str:
         return self._strategy
 
-    def _take_database(self, shared: SharedServer, admin: Endpoint) -> str:
+    def _take_database(self, admin: Endpoint) -> str:
         """Return the name of a database that is at its baseline and nobody else's."""
         assert self._slot is not None  # noqa: S101  taken by the caller
         plan = self._database_plan

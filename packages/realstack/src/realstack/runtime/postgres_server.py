@@ -12,7 +12,6 @@ from realstack._core.clock import SYSTEM_CLOCK
 from realstack._core.digest import digest_of
 from realstack._core.filelock import locked
 from realstack.abc import Installation
-from realstack.errors import SqlFailed
 from realstack.isolation.postgres.template import build_template, clone_database, create_extensions, run_files
 from realstack.providers.choice import find_installation
 from realstack.runtime.plan import DatabasePlan, ServerPlan
