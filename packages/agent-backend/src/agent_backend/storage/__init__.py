@@ -1,0 +1,1 @@
+"""Connections to the stores, and the schema in them."""
