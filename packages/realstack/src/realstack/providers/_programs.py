@@ -1,5 +1,6 @@
 """What a program says its version is: asked once, then remembered by path, modification time and size."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -57,8 +58,9 @@ class VersionCache:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(json.dumps(known, indent=1))
             temporary.replace(self._file)
-        except OSError:
-            temporary.unlink(missing_ok=True)  # a read-only cache: the next run asks again, nothing is lost
+        except OSError:  # a cache that is full or read-only: the next run asks again, nothing is lost
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def ask_version(service: str, program: Path) -> str:

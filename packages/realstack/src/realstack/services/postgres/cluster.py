@@ -59,11 +59,11 @@ def make_cluster(
         LockBusy: another process kept making it.
     """
     archive = cluster_archive(installation, cache=cache, options=options)
-    if unpack_cluster(archive, data):
+    if unpack_cluster(archive, data, log=log):
         return True
     archive.parent.mkdir(parents=True, exist_ok=True)
     with locked(archive.with_suffix(".lock"), timeout_s=timeout_s):
-        if unpack_cluster(archive, data):
+        if unpack_cluster(archive, data, log=log):
             return True
         _Initdb(
             installation=installation,
@@ -92,15 +92,33 @@ def cluster_archive(installation: "Installation", *, cache: Path, options: Seque
     return cache / "clusters" / f"postgres-{installation.version}-{digest_of(made_of)}.cluster"
 
 
-def unpack_cluster(archive: Path, data: Path) -> bool:
-    """Unpack a packed cluster into *data*, which does not exist; False when *archive* is missing or damaged."""
+def unpack_cluster(archive: Path, data: Path, *, log: Path | None = None) -> bool:
+    """Unpack a packed cluster into *data*, which does not exist.
+
+    Returns:
+        False when *archive* is missing or damaged; *data* does not exist then, and a damaged archive is gone, so that
+        the caller makes both anew. *log* is told about it.
+
+    Raises:
+        OSError: *data* cannot be written, the file system is full; what was written is gone.
+    """
     try:
         unpack(archive, data)
+    except ArchiveDamaged as error:
+        archive.unlink(missing_ok=True)
+        if log is not None:
+            with log.open("a") as file:
+                file.write(f"realstack: made anew, since {error}\n")
+        return False
     except FileNotFoundError:
         return False
-    except ArchiveDamaged:
-        archive.unlink(missing_ok=True)
-        return False
+    except FileExistsError:
+        raise
+    except OSError:
+        from shutil import rmtree
+
+        rmtree(data, ignore_errors=True)
+        raise
     data.chmod(0o700)
     return True
 
@@ -145,7 +163,7 @@ class _Initdb:
         raise self._failed(f"initdb ended with exit code {code}")
 
     def _run(self, locale: str) -> int:
-        argv = [os.fspath(self.installation.folder / "initdb"), "-D", os.fspath(self.data)]
+        argv = [os.fspath(self.installation.folder / "initdb"), "-D", os.fspath(self.data.absolute())]
         # the caller's options last: of two that say different things, the last one counts
         argv += ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", locale, *self.options]
         launch = Launch(

@@ -13,16 +13,17 @@ _AFTER_WORD = r"(?i)\b(password\s*=?\s*)(E?'(?:[^'\\]|''|\\.)*')"
 _MESSAGE = r"^\d{4}-\d\d-\d\d [\d:.]+ \S+ \[\d+\] db=(\S*) session=\S* app="
 
 
-def tail(log: Path, *, lines: int = 20, database: str | None = None) -> str:
+def tail(log: Path, *, lines: int = 20, database: str | None = None, since_bytes: int = 0) -> str:
     """Return the last lines of *log*, indented; says so when there are none.
 
     Args:
         log: the server's log; a log of gigabytes costs no more than a small one.
         lines: how many.
         database: only messages of this database, and those in which the server itself says it is in trouble.
+        since_bytes: size the log had before what is of interest.
     """
     try:
-        text = _end_of(log, size_bytes=lines * _BYTES_PER_LINE * (1 if database is None else 16))
+        text = _end_of(log, since=since_bytes, most=lines * _BYTES_PER_LINE * (1 if database is None else 16))
     except OSError as error:
         return f"  (no log: {error.strerror})"
     found = text.splitlines()
@@ -38,13 +39,13 @@ def mask_secrets(line: str) -> str:
     return re.sub(r"(?i)\b(password=)(?!')[^\s']+", rf"\1{MASK}", line)
 
 
-def _end_of(log: Path, *, size_bytes: int) -> str:
+def _end_of(log: Path, *, since: int, most: int) -> str:
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - size_bytes))
+        file.seek(max(since, size - most))
         text = file.read().decode(errors="replace")
-    # what is left of the first line makes no sense
-    return text.partition("\n")[2] if size > size_bytes else text
+    # what is left of a line that was cut makes no sense
+    return text.partition("\n")[2] if size - since > most else text
 
 
 def _of_database(lines: list[str], database: str) -> list[str]:

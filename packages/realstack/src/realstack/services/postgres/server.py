@@ -34,6 +34,7 @@ class PostgresServer:
         connection: the connection that proved it answers, left open for the kit's administration.
         data: its data folder.
         settings: every setting it was started with.
+        wanted: those of them that the user asked for.
     """
 
     def __init__(
@@ -54,19 +55,20 @@ class PostgresServer:
         self.installation = installation
         self.version = installation.version
         self.provider = installation.provider
-        self.data = data
-        self.log = log
+        self.data = data.absolute()
+        self.log = log.absolute()
         self.name = name
         self.started_in_s = 0.0
         self.settings: dict[str, str] = {}
         self.endpoint: Endpoint
         self.connection: Connection
-        self._socket_folder = socket_folder
+        self._socket_folder = socket_folder.absolute()
         self._supervisor = supervisor
-        self._wanted = dict(wanted)
+        self.wanted = dict(wanted)
         self._env = {"LC_ALL": "C", **env}
         self._scope = scope
         self._run_as = run_as
+        self._log_began_bytes = 0
         self._process: Process
 
     @property
@@ -114,8 +116,9 @@ class PostgresServer:
 
     def _launch(self, port: int, *, database: str, timeout_s: float) -> None:
         started = SYSTEM_CLOCK.now_s()
+        self._log_began_bytes = self.log.stat().st_size if self.log.exists() else 0
         check_socket_path(self._socket_folder / f".s.PGSQL.{port}.lock")
-        self.settings = server_settings(self.version, port=port, socket_folder=self._socket_folder, wanted=self._wanted)
+        self.settings = server_settings(self.version, port=port, socket_folder=self._socket_folder, wanted=self.wanted)
         (self.data / CONF).write_text(to_conf(self.settings))
         self.endpoint = Endpoint(
             service="postgres",
@@ -159,9 +162,11 @@ class PostgresServer:
 
         try:
             return wait_until(probe, timeout_s=timeout_s, max_pause_s=0.002)
-        except Late as late:
+        except BaseException as error:  # Ctrl-C, too: whatever it is passes on, but no server is left behind
             self._process.stop(timeout_s=1.0)
-            raise self._start_failed(f"no answer within {timeout_s:g} s: {late.last}") from late
+            if isinstance(error, Late):
+                raise self._start_failed(f"no answer within {timeout_s:g} s: {error.last}") from error
+            raise
 
     def _says_ready(self) -> bool:
         """Look into the server's own file: cheaper than connecting, and no refused connection appears in its log."""
@@ -173,7 +178,11 @@ class PostgresServer:
 
     def _start_failed(self, reason: str) -> ServerStartFailed:
         return ServerStartFailed(
-            service="PostgreSQL", version=self.version, provider=self.provider, reason=reason, log_tail=tail(self.log)
+            service="PostgreSQL",
+            version=self.version,
+            provider=self.provider,
+            reason=reason,
+            log_tail=tail(self.log, since_bytes=self._log_began_bytes),
         )
 
 
@@ -227,7 +236,8 @@ def start_postgres(
         name=name,
         run_as=run_as,
     )
-    ports = iter((port,)) if port is not None else _free_ports()
+    fixed = port if port is not None else int(server.wanted.get("port", 0))
+    ports = iter((fixed,)) if fixed else _free_ports()
     while True:
         try:
             server._launch(next(ports), database=database, timeout_s=timeout_s)

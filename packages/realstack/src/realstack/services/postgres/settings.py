@@ -58,13 +58,15 @@ def server_settings(
     for since, more in _SINCE.items():
         if major >= since:
             settings |= more
+    wanted = dict(wanted or {})
+    elsewhere = wanted.pop("unix_socket_directories", "")  # beside ours: the kit has to find its server
     settings |= {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
-        "unix_socket_directories": str(socket_folder),
+        "unix_socket_directories": ", ".join(f'"{folder}"' for folder in (socket_folder, elsewhere) if str(folder)),
         "unix_socket_permissions": "0700",
     }
-    return settings | dict(wanted or {})
+    return settings | wanted
 
 
 def to_conf(settings: Mapping[str, str]) -> str:
