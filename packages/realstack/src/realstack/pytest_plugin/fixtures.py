@@ -5,7 +5,7 @@ loop of the test that first uses it, so nothing here is ever attached to a diffe
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -42,7 +42,14 @@ def postgres_dsn(_realstack: State, _postgres_version: str | None) -> str:
     return _realstack.provide("postgres", version=_postgres_version).endpoint.url
 
 
-@pytest.fixture(scope="session")
+def _redis_scope(fixture_name: str, config: pytest.Config) -> "Literal['session', 'function']":
+    """With isolation ``process`` every test has another server, so its address is the test's, not the session's."""
+    resolved = config.stash[STATE].config
+    wanted = resolved.redis["default"].isolation or resolved.isolation
+    return "function" if wanted == "process" else "session"
+
+
+@pytest.fixture(scope=_redis_scope)
 def redis_url(_realstack: State) -> str:
     """The URL of this worker's own Redis server."""
     return _realstack.provide("redis").endpoint.url

@@ -11,12 +11,13 @@ from realstack.errors import ServerDied
 from realstack.isolation.clickhouse import ClickHouseIsolation
 from realstack.providers.choice import find_installation
 from realstack.runtime.clickhouse_files import run_files
-from realstack.runtime.foreign import foreign_clickhouse
+from realstack.runtime.foreign import attach_by_url, or_container, share_attached
 from realstack.runtime.run import Run
 from realstack.runtime.service import ServiceKey, WorkerService
 from realstack.runtime.sharing import SharedServer, share_server
 from realstack.runtime.slots import Slot, take_slot
 from realstack.services.clickhouse.server import create_database, drop_database, start_embedded
+from realstack.services.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from realstack.services.clickhouse.testing import ClickHouse
@@ -48,17 +49,24 @@ class ClickHouseService(WorkerService):
         client.close()
 
     def _start(self) -> tuple[Server, Isolation]:
-        if (foreign := foreign_clickhouse(self._run, self._config, self.key)) is not None:
-            return foreign
-        shared = share_server(self._run.folder, self._label, self._start_server, timeout_s=120.0)
-        self._slot = self._slot or take_slot(self._run.folder, self._label)
+        attached = attach_by_url(self._run, self._config, self.key)
+        self.note = attached.note
+        if attached.server is not None:
+            shared = share_attached(self._run, attached.server, self.key)
+            return shared, self._fill(shared.endpoint, is_embedded=False)
+        shared = share_server(self._run.folder, self._label, self._begin_server, timeout_s=120.0)
+        self.note = self.note or str(shared.facts.get("note", ""))
+        self._slot = self._slot or take_slot(self._run.folder, f"{self._label}.{self.key.instance}")
         name = self._config.database if self._slot.number == 0 else f"{self._config.database}_{self._slot.number}"
         endpoint = shared.endpoint.with_database(name)
         drop_database(endpoint)
         create_database(shared.endpoint, name)
-        run_files(endpoint, (*self._config.schema, *self._config.seed))
         server = dataclasses.replace(shared, endpoint=endpoint)
-        return server, ClickHouseIsolation(endpoint, is_embedded=True)
+        return server, self._fill(endpoint, is_embedded=bool(shared.facts["is_embedded"]))
+
+    def _fill(self, endpoint: Endpoint, *, is_embedded: bool) -> ClickHouseIsolation:
+        run_files(endpoint, (*self._config.schema, *self._config.seed))
+        return ClickHouseIsolation(endpoint, is_embedded=is_embedded)
 
     def begin(self, test: str) -> None:
         """Begin *test*; on a fresh engine if the last one died."""
@@ -90,7 +98,21 @@ class ClickHouseService(WorkerService):
         own = bool(self._config.settings) and self.key.instance != "default"
         return self.key.label if own else "clickhouse"
 
-    def _start_server(self) -> SharedServer:
+    def _begin_server(self) -> SharedServer:
+        server = or_container(self._run, self._config, self.key, self._start_local)
+        if isinstance(server, SharedServer):
+            return server
+        return SharedServer(
+            endpoint=server.endpoint,
+            version=server.version,
+            provider=server.provider,
+            log=None,
+            started_in_s=server.started_in_s,
+            pid=None,
+            facts={"is_embedded": False},
+        )
+
+    def _start_local(self) -> SharedServer:
         began = SYSTEM_CLOCK.now_s()
         installation = find_installation(
             "clickhouse",
@@ -115,5 +137,5 @@ class ClickHouseService(WorkerService):
             log=server.log,
             started_in_s=SYSTEM_CLOCK.now_s() - began,
             pid=server.pid,
-            facts={"note": "" if place.in_memory else f"data on disk: {place.reason}"},
+            facts={"note": "" if place.in_memory else f"data on disk: {place.reason}", "is_embedded": True},
         )

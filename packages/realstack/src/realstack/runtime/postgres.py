@@ -8,12 +8,12 @@ from realstack.errors import ServerDied
 from realstack.isolation.postgres.clone import ClonePool
 from realstack.isolation.postgres.reset import ResetIsolation
 from realstack.isolation.postgres.template import clone_database, drop_database
-from realstack.runtime.foreign import foreign_postgres
+from realstack.runtime.foreign import attach_by_url, or_container, share_attached
 from realstack.runtime.plan import DatabasePlan, plan_server
-from realstack.runtime.postgres_server import start_server
+from realstack.runtime.postgres_server import build_database, start_server
 from realstack.runtime.run import Run
 from realstack.runtime.service import ServiceKey, WorkerService
-from realstack.runtime.sharing import share_server
+from realstack.runtime.sharing import SharedServer, share_server
 from realstack.runtime.slots import Slot, take_slot
 from realstack.services.endpoint import Endpoint
 from realstack.services.postgres.log import tail
@@ -66,19 +66,36 @@ class PostgresService(WorkerService):
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def _start(self) -> tuple[Server, Isolation]:
-        if (foreign := foreign_postgres(self._run, self._config, self._database_plan)) is not None:
-            return foreign
-        plan = self._plan
+        attached = attach_by_url(self._run, self._config, self.key)
         shared = share_server(
-            self._run.folder, plan.label, lambda: start_server(self._run, plan), timeout_s=_SHARE_TIMEOUT_S
+            self._run.folder,
+            self._plan.label if attached.server is None else self.key.label,
+            lambda: self._begin_server(attached.server),
+            timeout_s=_SHARE_TIMEOUT_S,
         )
-        self.note = str(shared.facts.get("note", ""))
-        admin = shared.endpoint.with_database("postgres")
-        self._slot = self._slot or take_slot(self._run.folder, f"{plan.label}.{self.key.instance}")
-        database = self._take_database(admin)
-        server = dataclasses.replace(shared, endpoint=shared.endpoint.with_database(database))
-        self._pool = ClonePool(admin, self._database_plan.template, eager=self._strategy == "clone")
-        return server, ResetIsolation(server.endpoint, pool=self._pool)
+        self.note = attached.note or str(shared.facts.get("note", ""))
+        self._slot = self._slot or take_slot(self._run.folder, f"{self._plan.label}.{self.key.instance}")
+        admin, template = self._place(shared)
+        server = dataclasses.replace(shared, endpoint=self._take_database(shared, admin, template))
+        self._pool = ClonePool(admin, template, eager=self._strategy == "clone")
+        return server, ResetIsolation(server.endpoint, pool=self._pool, ours=shared.pid is not None)
+
+    def _begin_server(self, attached: Server | None) -> SharedServer:
+        """Start the run's server, or prepare a place of its own on one that is not ours."""
+        if attached is None:
+            attached = or_container(self._run, self._config, self.key, lambda: start_server(self._run, self._plan))
+        if isinstance(attached, SharedServer):
+            return attached
+        shared = share_attached(self._run, attached, self.key)
+        anchor = str(shared.facts["anchor"])
+        build_database(shared.endpoint, self._database_plan, run=self._run, template=f"{anchor}_template", first=None)
+        return shared
+
+    def _place(self, shared: SharedServer) -> tuple[Endpoint, str]:
+        """Return the database the kit administers from, and the template."""
+        if anchor := shared.facts.get("anchor"):
+            return shared.endpoint, f"{anchor}_template"
+        return shared.endpoint.with_database("postgres"), self._database_plan.template
 
     def begin(self, test: str) -> None:
         """Note who is connected before *test*; on a fresh server if the last one died."""
@@ -122,16 +139,16 @@ class PostgresService(WorkerService):
     def _isolation_name(self) -> str:
         return self._strategy
 
-    def _take_database(self, admin: Endpoint) -> str:
-        """Return the name of a database that is at its baseline and nobody else's."""
+    def _take_database(self, shared: SharedServer, admin: Endpoint, template: str) -> Endpoint:
+        """Return a database that is at its baseline and nobody else's."""
         assert self._slot is not None  # noqa: S101  taken by the caller
-        plan = self._database_plan
-        name = plan.database_of(self._slot.number)
-        is_prepared = self._slot.number == 0 and not self._slot.was_abandoned
-        if not is_prepared:
+        anchor = shared.facts.get("anchor")
+        number = self._slot.number
+        name = f"{anchor}_{number}" if anchor else self._database_plan.database_of(number)
+        if name not in shared.facts.get("prepared", ()) or self._slot.was_abandoned:
             drop_database(admin, name)
-            clone_database(admin, plan.template, name=name)
-        return name
+            clone_database(admin, template, name=name)
+        return admin.with_database(name)
 
     def _reset_now(self) -> None:
         self.end()

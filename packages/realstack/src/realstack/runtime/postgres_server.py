@@ -99,7 +99,7 @@ class _Starter:
         server = self.start()
         try:
             for plan in self._plan.databases:
-                build_database(server.endpoint, plan, run=self._run)
+                build_database(server.endpoint, plan, run=self._run, template=plan.template, first=plan.database)
         except BaseException:
             server.stop()
             raise
@@ -109,8 +109,8 @@ class _Starter:
         return self.start()
 
 
-def build_database(admin: Endpoint, plan: DatabasePlan, *, run: Run, prefix: str = "") -> str:
-    """Make the template of *plan* on a running server, and the first database from it; return the template's name."""
+def build_database(admin: Endpoint, plan: DatabasePlan, *, run: Run, template: str, first: str | None) -> None:
+    """Make what *plan* says on a running server: the template, and the *first* database from it."""
     config = plan.config
     steps: list[Callable[[Endpoint], None]] = []
     if config.extensions:
@@ -121,10 +121,9 @@ def build_database(admin: Endpoint, plan: DatabasePlan, *, run: Run, prefix: str
         steps.append(lambda endpoint: setup.run(endpoint.url, environ=run.environ, timeout_s=_BUILD_TIMEOUT_S))
     if config.seed:
         steps.append(lambda endpoint: run_files(endpoint, config.seed))
-    template = prefix + plan.template
     build_template(admin, template, steps)
-    clone_database(admin, template, name=prefix + plan.database)
-    return template
+    if first is not None:
+        clone_database(admin, template, name=first)
 
 
 def _forget_old_archives(newest: Path) -> None:
