@@ -7,6 +7,7 @@ control socket it names, one JSON object per line: ``bound``, ``imported``, ``re
 
 import dataclasses
 import faulthandler
+import importlib
 import json
 import socket
 import sys
@@ -77,8 +78,8 @@ def main(argument: str) -> int:
         reporter.say("imported", seconds=time.perf_counter() - started)
         serve(config, app, kind=kind, target=order.target, hook=hook, listener=listener, reporter=reporter)
     except TargetProblem as problem:
-        if problem.raised:
-            traceback.print_exc()
+        if problem.raised and problem.__cause__ is not None:
+            _print_traceback(problem.__cause__)
         reporter.say("failed", kind="target", reason=problem.reason, remedy=problem.remedy, raised=problem.raised)
         return START_FAILED
     return 0
@@ -94,6 +95,15 @@ def _load(order: Order) -> tuple[Any, str, Any]:
     if not callable(hook) or required_arguments(hook) > 1:
         raise TargetProblem(f"on_reset {order.on_reset!r} must be callable with nothing or with the app")
     return app, kind, hook
+
+
+def _print_traceback(error: BaseException) -> None:
+    """Print where the user's code raised, without the frames of the machinery that called it."""
+    frames = error.__traceback__
+    ours = (str(Path(__file__).parent), "<frozen importlib", str(Path(importlib.__file__).parent))
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(ours):
+        frames = frames.tb_next
+    traceback.print_exception(error.with_traceback(frames or error.__traceback__))
 
 
 def _prepare_streams() -> None:

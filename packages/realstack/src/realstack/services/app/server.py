@@ -4,6 +4,7 @@ The process binds its port before it imports the app and reports each step over 
 polled: an app is known to be ready the moment its lifespan start-up has returned. Then one real request is made.
 """
 
+import contextlib
 import os
 import socket
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from realstack._core.logtail import tail
-from realstack._core.waiting import Late, wait_until
+from realstack._core.waiting import Late, NotReady, wait_until
 from realstack.abc import Process, Scope, Supervisor
 from realstack.errors import AppResetFailed, AppStartFailed, AppTargetInvalid, DriverMissing, RealstackError, ServerDied
 from realstack.services.app.answer import await_answer
@@ -77,7 +78,11 @@ def start_app(
         health=health,
         scope=scope,
     )
-    server.start()
+    try:
+        server.start()
+    except BaseException:
+        server.stop()
+        raise
     return server
 
 
@@ -263,6 +268,7 @@ class AppServer:
             try:
                 event = self._next_event(control, deadline)
             except Gone:
+                self._await_exit()
                 self._start_failed(f"its process ended: {stage}")
             except Silent:
                 self._start_failed(f"not ready within {self._timeout_s:g} s: {stage}")
@@ -303,18 +309,23 @@ class AppServer:
             return DriverMissing(package=event["package"] or "uvicorn", extra="app")
         reason: str = event["reason"]
         if event["raised"] or reason.startswith("its lifespan"):
-            return AppStartFailed(
-                target=self._target, reason=reason, exit_code=self._last_code(), log_tail=self._tail()
-            )
+            return AppStartFailed(target=self._target, reason=reason, exit_code=None, log_tail=self._tail())
         return AppTargetInvalid(target=self._target, reason=reason, folder=os.fspath(self._cwd), remedy=event["remedy"])
 
     def _start_failed(self, reason: str) -> NoReturn:
-        code = self._last_code() if "ended" in reason else None
+        code = self.exit_code()
         raise AppStartFailed(target=self._target, reason=reason, exit_code=code, log_tail=self._tail())
 
-    def _last_code(self) -> int | None:
-        """Return the exit code of a process that said its last word, waiting a moment for its end."""
-        return None if self._process is None else self._process.stop(timeout_s=1.0)
+    def _await_exit(self) -> None:
+        """Wait until a process whose socket has ended is known to have ended, too; some milliseconds."""
+
+        def look() -> None:
+            if self.is_alive():
+                raise NotReady
+
+        # one that closed the socket and lives on is ended by the caller
+        with contextlib.suppress(Late):
+            wait_until(look, timeout_s=1.0)
 
     def _tail(self) -> str:
         return self.log_tail(since=self._log_start) or "  (it wrote nothing)"

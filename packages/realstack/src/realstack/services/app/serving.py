@@ -156,6 +156,10 @@ class _Server(uvicorn.Server):
                 continue
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.started:
+            # a start-up that hangs would keep it until it is killed; there is nothing yet to end in order
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
         super().handle_exit(sig, frame)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._leave.set)
