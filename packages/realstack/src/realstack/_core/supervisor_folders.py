@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 SOCKET = "supervisor.sock"
 LOG = "supervisor.log"
 JOURNAL = "owned"
-ALIVE = "alive"
+#: Locked as long as the supervisor lives; the name also tells a run folder from anybody else's.
+ALIVE = "realstack.alive"
 
 #: A run folder younger than this may belong to a supervisor that has not taken its lock yet.
 SETTLED_S = 60.0

@@ -15,6 +15,7 @@ from realstack._core.supervisor_folders import (
     make_run_folder,
     note_claim,
 )
+from realstack._core.waiting import NotReady, wait_until
 from realstack.errors import FolderRefused
 
 
@@ -111,9 +112,52 @@ def test_a_folder_of_another_user_is_left_alone(base: Path) -> None:
     assert not (base / "data").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user to try it as one")
+def test_an_ordinary_user_deletes_folders_without_permissions_too(base: Path) -> None:
+    base.chmod(0o755)
+    (base / "home").mkdir()
+    os.chown(base / "home", 65534, 65534)
+
+    child = os.fork()
+    if child == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+        os._exit(_delete_closed_folder(base / "home" / "data"))
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert list((base / "home").iterdir()) == []
+
+
+def _delete_closed_folder(folder: Path) -> int:
+    claim = claim_folder(str(folder), keep=())
+    (folder / "closed" / "inner").mkdir(parents=True)
+    (folder / "closed" / "inner" / "file").touch()
+    (folder / "closed" / "inner").chmod(0)
+    (folder / "closed").chmod(0o500)
+    return 1 if delete_claimed(claim) else 0
+
+
+def test_an_old_run_in_the_kits_own_folder_is_deleted_by_the_next_one(base: Path) -> None:
+    own = base / f"realstack-{os.geteuid()}"
+    own.mkdir()
+    os.close(_old_run(own, "dead"))
+
+    with start_supervisor(own / "run") as supervision:
+        supervision.processes()
+        wait_until(lambda: _is_gone(own / "dead"), timeout_s=5)
+
+    assert list(own.iterdir()) == []
+
+
+def _is_gone(folder: Path) -> None:
+    if folder.exists():
+        raise NotReady(f"{folder} is there")
+
+
 def test_what_holds_a_kept_folder_is_refused() -> None:
-    with pytest.raises(Refused, match="contains /home/me/run"):
-        claim_folder("/home/me", keep=["/home/me/run"])
+    for folder in ("/home/me", "/home/me/run"):
+        with pytest.raises(Refused, match="contains /home/me/run"):
+            claim_folder(folder, keep=["/home/me/run"])
 
 
 def _old_run(base: Path, name: str) -> int:
@@ -121,7 +165,7 @@ def _old_run(base: Path, name: str) -> int:
     claim = claim_folder(str(base / f"{name}-data"), keep=())
     note_claim(str(base / name), claim)
     (base / f"{name}-data").mkdir()
-    (base / f"{name}-data" / "alive").touch()  # a lock's name alone proves nothing
+    (base / f"{name}-data" / "file").touch()
     os.utime(base / name, (0, 0))
     return alive
 

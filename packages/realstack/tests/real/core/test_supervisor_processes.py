@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from realstack._core.supervision import Supervision, join_supervisor
+from realstack._core.supervision import Supervision, join_supervisor, start_supervisor
 from realstack._core.waiting import NotReady, wait_until
 from realstack.errors import SpawnFailed
 
@@ -98,12 +98,24 @@ def test_a_process_that_is_deaf_is_killed_when_its_time_is_over(supervision: Sup
     assert 0.25 < time.perf_counter() - started < 1.5
 
 
-def test_a_frozen_process_is_stopped_too(supervision: Supervision, base: Path) -> None:
-    process = supervision.spawn(SLEEP, name="sleep", log=base / "log")
+def test_a_frozen_process_is_stopped_in_order_too(supervision: Supervision, base: Path) -> None:
+    script = "trap 'exit 3' TERM; echo up; while :; do read -t 60 line; done <> <(:)"
+    process = supervision.spawn(["/bin/bash", "-c", script], name="p", log=base / "log")
+    _said(base / "log", "up")
     process.signal(signal.SIGSTOP)
-    assert process.is_alive()
 
-    assert process.stop(timeout_s=0.3) == -signal.SIGTERM
+    assert process.stop() == 3
+
+
+def test_a_daemon_that_left_its_server_ends_with_the_run(base: Path) -> None:
+    with start_supervisor(base / "run") as supervision:
+        script = "(setsid sleep 1000 & echo daemon $!)"
+        process = supervision.spawn(["/bin/bash", "-c", script], name="p", log=base / "log")
+        assert process.wait(timeout_s=5) == 0
+        daemon = int((base / "log").read_text().split()[1])
+        os.kill(daemon, 0)
+
+    gone(daemon)
 
 
 def test_what_left_the_process_group_ends_with_the_process(supervision: Supervision, base: Path) -> None:
