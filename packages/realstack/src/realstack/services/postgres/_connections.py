@@ -6,6 +6,7 @@ whose call was cancelled is asked for a sign of life before it serves again, so 
 
 import asyncio
 import collections
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ class Connections:
             everyone.extend(holder._con for holder in pool._holders if holder._con is not None)
         self._all, self._free = set(), []
         for each in everyone:
-            cut_transport(each._transport)
+            cut_connection(each)
 
     def _pick(self, *, for_block: bool) -> "Connection | None":
         if not self._free:
@@ -184,6 +185,14 @@ class Connections:
         if connection is self._kept:
             self._kept = None
         self._wake()
+
+
+def cut_connection(connection: Any) -> None:
+    """End *connection* at once; its loop may be closed."""
+    cut_transport(connection._transport)
+    # it has to know; RuntimeError: it wants to schedule something in a closed loop
+    with contextlib.suppress(RuntimeError):
+        connection.terminate()
 
 
 async def _close(connection: "Connection") -> None:

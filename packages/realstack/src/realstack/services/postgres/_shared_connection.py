@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from realstack.errors import ConnectionsExhausted, OuterTransactionEnded
-from realstack.services.loops import cut_transport
+from realstack.services.postgres._connections import cut_connection
 
 if TYPE_CHECKING:
     import asyncpg
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[Any]
     Record = asyncpg.Record
 
+_IN_FAILED_TRANSACTION = "25P02"
 _SAVE = "SAVEPOINT realstack_call"
 _ADVANCE = f"RELEASE SAVEPOINT realstack_call; {_SAVE}"
 _RETURN = "ROLLBACK TO SAVEPOINT realstack_call"
@@ -85,10 +86,9 @@ class SharedConnection:
 
     def cut(self) -> None:
         """End the connection at once; its loop may be closed."""
-        connection: Any = self._connection
-        self._connection = None
+        connection, self._connection = self._connection, None
         if connection is not None:
-            cut_transport(connection._transport)
+            cut_connection(connection)
 
     async def _call(self, method: str, query: str, *args: Any, **options: Any) -> Any:
         async with self._turn:
@@ -122,7 +122,14 @@ class SharedConnection:
     async def _leave(self, end: Callable[[], Awaitable[None]]) -> None:
         async with self._turn:
             self._depth -= 1
-            await end()
+            try:
+                await end()
+            except Exception as error:
+                # PostgreSQL takes the COMMIT of a failed transaction for a ROLLBACK and says nothing
+                self._failed = self._depth == 0
+                if self._failed and getattr(error, "sqlstate", "") == _IN_FAILED_TRANSACTION:
+                    return
+                raise
             if self._depth == 0 and self._connection is not None:
                 await self._connection.execute(_ADVANCE)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from realstack._core.clock import SYSTEM_CLOCK
 from realstack._core.folders import check_socket_path
 from realstack._core.waiting import Late, NotReady, wait_until
-from realstack.errors import ServerDied, ServerStartFailed, ServerUnreachable, SqlFailed
+from realstack.errors import ConfigInvalid, ServerDied, ServerStartFailed, ServerUnreachable, SqlFailed
 from realstack.services.endpoint import Endpoint
 from realstack.services.postgres.account import Launch, spawn_postgres
 from realstack.services.postgres.cluster import CONF
@@ -236,8 +236,9 @@ def start_postgres(
         name=name,
         run_as=run_as,
     )
-    fixed = port if port is not None else int(server.wanted.get("port", 0))
-    ports = iter((fixed,)) if fixed else _free_ports()
+    if port is None and "port" in server.wanted:
+        port = _port_of(server.wanted["port"])
+    ports = _free_ports() if port is None else iter((port,))
     while True:
         try:
             server._launch(next(ports), database=database, timeout_s=timeout_s)
@@ -249,6 +250,14 @@ def start_postgres(
             raise last from None
         else:
             return server
+
+
+def _port_of(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    raise ConfigInvalid(
+        key="postgres.settings.port", value=repr(text), source="the settings", wanted="a number from 1 to 65535"
+    )
 
 
 def _free_ports() -> Iterator[int]:
