@@ -105,7 +105,7 @@ class ClickHouseIsolation:
     # --- embedded -----------------------------------------------------------------------------------------------------
 
     def _reset_embedded(self, room: DatabaseBaselines, leaks: list[Leak]) -> list[str]:
-        told = json.loads(self._tell("reset", room.database))
+        told: dict[str, Any] = json.loads(self._tell("reset", room.database))
         leaks += [Leak(service="clickhouse", kind="query", what=sql) for sql in told["running"]]
         changed = [*told["done"], *told["switches"], *self._drop_made(told)]
         if told["unclear"] or (told["written"] and not room.restore_rows(told["written"])):
@@ -113,7 +113,7 @@ class ClickHouseIsolation:
             if found:
                 self._tell_baseline(room)
             return changed + found
-        return changed + told["written"]
+        return changed + list(told["written"])
 
     def _drop_made(self, told: dict[str, Any]) -> list[str]:
         """Drop the databases a test made; put functions and named collections back."""

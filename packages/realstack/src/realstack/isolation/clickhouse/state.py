@@ -65,8 +65,9 @@ class Table:
 
 
 def read_tables(client: Client, database: str) -> dict[str, Table]:
-    """Return the objects of *database* by a key that survives their being made again: the name, or for a materialised
-    view's hidden store ``.inner of <view>``.
+    """Return the objects of *database* by a key that survives their being made again.
+
+    The key is the name, or ``.inner of <view>`` for the hidden store of a materialised view.
     """
     by_kind: dict[str, list[list[Any]]] = {"object": [], "part": [], "mutation": []}
     for line in client.execute(_READ.replace("{database}", literal(database))).splitlines():
@@ -129,12 +130,12 @@ def reached_from(key: str, tables: Mapping[str, Table], database: str) -> set[st
 def checksum(client: Client, where: str) -> str:
     """Return the number of rows in *where* (a quoted name) and a sum over all their values."""
     try:
-        return "{} rows, sum {}".format(*client.query(f"SELECT count(), sum(cityHash64(*)) FROM {where}")[0])
+        return "{} rows, sum {}".format(*client.query(f"SELECT count(), sum(cityHash64(*)) FROM {where}")[0])  # noqa: S608  # quoted
     except ClickHouseRefused:
         # some types have no hash, and a Set cannot be read at all
         try:
             return "{} rows, sum {}".format(
-                *client.query(f"SELECT count(), sum(cityHash64(toString(tuple(*)))) FROM {where}")[0]
+                *client.query(f"SELECT count(), sum(cityHash64(toString(tuple(*)))) FROM {where}")[0]  # noqa: S608  # quoted
             )
         except ClickHouseRefused:
             return "unreadable"
@@ -156,7 +157,8 @@ def loaded_dictionaries(client: Client, database: str) -> list[str]:
 
 
 def has_database(client: Client, database: str) -> bool:
-    return client.query(f"SELECT count() FROM system.databases WHERE name = {literal(database)}") == [(1,)]
+    """Return whether there is a *database* on the server."""
+    return client.query(f"SELECT count() FROM system.databases WHERE name = {literal(database)}") == [(1,)]  # noqa: S608  # quoted
 
 
 def qualified(database: str, name: str) -> str:

@@ -19,7 +19,9 @@ Parameters = Mapping[str, Any] | Sequence[Any]
 _EXCEPTION = re.compile(r"Code: (\d+)\. DB::Exception: (.*?)(?: \(([A-Z0-9_]+)\))?(?: \(version .*\))?\s*$", re.DOTALL)
 _TYPED_PLACEHOLDER = re.compile(r"\{\s*\w+\s*:")
 _PLACEHOLDER = re.compile(r"%%|%s|%\((\w+)\)s")
-_HAS_RESULT = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK|KILL|\()", re.I | re.S)
+_HAS_RESULT = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK|KILL|\()", re.I | re.S
+)
 _HAS_FORMAT = re.compile(r"\bFORMAT\s+\w+\s*;?\s*$", re.IGNORECASE)
 _TYPED_ROWS = "JSONCompactEachRowWithNamesAndTypes"
 

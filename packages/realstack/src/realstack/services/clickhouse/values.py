@@ -40,7 +40,7 @@ def reader(type_name: str) -> Reader:
     if name in _CONTAINERS:
         return _CONTAINERS[name](arguments)
     if name.startswith("DateTime"):
-        return _time_reader(name, arguments)
+        return _time_reader(arguments)
     return _SIMPLE.get(name, _same)
 
 
@@ -92,7 +92,7 @@ def _address(value: Any) -> Any:
     return ip_address(value)
 
 
-def _time_reader(name: str, arguments: list[str]) -> Reader:
+def _time_reader(arguments: list[str]) -> Reader:
     from datetime import datetime
 
     zone_name = next((argument.strip("'") for argument in arguments if argument.startswith("'")), None)

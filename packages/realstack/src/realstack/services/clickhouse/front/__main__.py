@@ -11,7 +11,7 @@ import stat
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from .protocol import BrokenRequest, Reply, read_request
 
@@ -74,7 +74,7 @@ def _tell_ready(arguments: argparse.Namespace, port: int, version: str) -> None:
 
 def _serve(handler: "Handler", client: socket.socket) -> None:
     """Answer one client's requests, one after another, until it leaves."""
-    with client, client.makefile("rb", 1 << 16) as stream:
+    with client, cast("BinaryIO", client.makefile("rb", 1 << 16)) as stream:
         try:
             while True:
                 request = read_request(stream, client)
@@ -102,7 +102,7 @@ def _refuse_broken(handler: "Handler", client: socket.socket, why: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """Leave no orphan: the kernel tells of the parent's end on Linux, a closed pipe on stdin or a new parent elsewhere."""
+    """Leave no orphan: Linux tells of the parent's end, elsewhere a closed pipe on stdin or a new parent does."""
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

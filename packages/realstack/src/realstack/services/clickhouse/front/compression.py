@@ -83,7 +83,9 @@ _MODULES = {"lz4": "lz4.frame", "zstd": "zstd", "br": "brotli"}
 
 def negotiate(accepted: str) -> tuple[str, Encoder] | None:
     """Return the coding of the reply to ``Accept-Encoding: accepted`` with its encoder; ``None`` is plain."""
-    wanted = {item.partition(";")[0].strip().lower() for item in accepted.split(",") if ";q=0" not in item.replace(" ", "")}
+    wanted = {
+        item.partition(";")[0].strip().lower() for item in accepted.split(",") if ";q=0" not in item.replace(" ", "")
+    }
     for coding in _PREFERENCE:
         if coding in wanted and (coding not in _MODULES or _module(_MODULES[coding]) is not None):
             return coding.removeprefix("x-"), _ENCODERS[coding]()
@@ -120,7 +122,7 @@ def _members(body: bytes, new_decoder: Callable[[], Any], coding: str) -> bytes:
         decoder = new_decoder()
         try:
             pieces.append(decoder.decompress(rest))
-        except Exception as error:  # noqa: BLE001  # each library has its own class; all of them mean damaged bytes
+        except Exception as error:  # each library has its own class; all of them mean damaged bytes
             raise _damaged(coding, str(error)) from error
         if not decoder.eof:
             raise _damaged(coding, "the body ends in the middle")
@@ -144,7 +146,9 @@ def _damaged(coding: str, why: str) -> Failure:
 def _need(name: str, coding: str) -> Any:
     module = _module(name)
     if module is None:
-        text = f"Embedded ClickHouse has no {coding} codec here: the Python package {name.partition('.')[0]!r} is missing"
+        text = (
+            f"Embedded ClickHouse has no {coding} codec here: the Python package {name.partition('.')[0]!r} is missing"
+        )
         raise Failure(48, text, "NOT_IMPLEMENTED")
     return module
 

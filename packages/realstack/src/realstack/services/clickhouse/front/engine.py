@@ -9,12 +9,12 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 from . import statement
+from .configuration import write_configuration
 from .errors import Failure
 
 MISSING = 'embedded ClickHouse needs the package chdb-core; install it with: pip install "realstack[clickhouse]"'
@@ -52,7 +52,9 @@ class Connection:
     def __init__(self, raw: Any) -> None:
         self._raw = raw
 
-    def run(self, sql: bytes | str, default_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None) -> Result:
+    def run(
+        self, sql: bytes | str, default_format: str = "TabSeparated", parameters: Mapping[str, str] | None = None
+    ) -> Result:
         """Carry out *sql* and return its whole result.
 
         Raises:
@@ -64,7 +66,7 @@ class Connection:
         except RuntimeError as error:
             raise Failure.of_engine(error) from None
 
-    def stream(self, sql: bytes, default_format: str, parameters: Mapping[str, str]) -> Iterator[Result]:
+    def stream(self, sql: bytes, default_format: str, parameters: Mapping[str, str]) -> Generator[Result, None, None]:
         """Yield the result of *sql* block by block; closing the iterator cancels the query.
 
         Raises:
@@ -108,7 +110,7 @@ class Connection:
             raise Failure.of_engine(error) from None
 
     def classify(self, sql: bytes, database: str = "") -> tuple[str, int, bool, bool]:
-        """Return (kind, statements, writes only *database*, creates or drops databases), as the engine's parser sees it.
+        """Return (kind, statements, writes only *database*, creates or drops databases), as the engine parses it.
 
         The kind is READ_ONLY, MUTATING, MUTATING_GLOBAL, CONTROL, or UNKNOWN when *sql* does not parse.
         """
@@ -147,7 +149,7 @@ class Engine:
     def __init__(self, data: Path, *, users: Mapping[str, str], settings: Mapping[str, str]) -> None:
         self._data = data
         self._chdb = _load_chdb()
-        config = _write_configuration(data, users, settings)
+        config = write_configuration(data, users, settings)
         # held open: the engine stops with its last connection
         self._keeper = Connection(self._chdb.connect(f"{data / 'store'}?config-file={config}"))
         facts = "SELECT version(), displayName(), timezone(), getSetting('enable_http_compression')"
@@ -236,7 +238,7 @@ def _load_chdb() -> Any:
     except (ImportError, OSError):
         for name in [name for name in sys.modules if name.partition(".")[0] == "chdb"]:
             del sys.modules[name]
-        return importlib.import_module("chdb")._chdb  # noqa: SLF001
+        return importlib.import_module("chdb")._chdb
     finally:
         os.chdir(here)
 
@@ -247,49 +249,17 @@ def _preload(folder: Path) -> None:
         ctypes.CDLL(str(folder / "_chdb.abi3.so"), mode=sys.getdlopenflags() | 0x00008)  # RTLD_DEEPBIND
 
 
-def _write_configuration(data: Path, users: Mapping[str, str], settings: Mapping[str, str]) -> Path:
-    """Write what a server has in its configuration files: a query log, users, a profile."""
-    data.mkdir(parents=True, exist_ok=True)
-    # chdb accepts a bare word as a query; servers do not
-    profile = {"implicit_select": "0", **settings}
-    lines = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in profile.items())
-    rights = "<profile>default</profile><quota>default</quota><access_management>1</access_management>"
-    networks = "<networks><ip>::/0</ip></networks>"
-    entries = "".join(
-        f"<{name}><password>{escape(password)}</password>{networks}{rights}</{name}>" for name, password in users.items()
-    )
-    access = data / "users.xml"
-    _write(
-        access,
-        f"<clickhouse><profiles><default>{lines}</default></profiles><quotas><default/></quotas>"
-        f"<users>{entries}</users></clickhouse>",
-    )
-    log = "<database>system</database><table>query_log</table><flush_interval_milliseconds>1000</flush_interval_milliseconds>"
-    path = escape(str(access))
-    config = data / "config.xml"
-    _write(
-        config,
-        f"<clickhouse><logger><level>none</level></logger><query_log>{log}</query_log><users_config>{path}</users_config>"
-        f"<user_directories><users_xml><path>{path}</path></users_xml></user_directories></clickhouse>",
-    )
-    return config
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file only its owner can read: it may hold passwords."""
-    path.touch(mode=0o600)
-    path.write_text(text)
-
-
 def check_statement(connection: Connection, sql: bytes) -> str:
     """Return the kind of *sql* (see ``Connection.classify``).
 
     Raises:
-        Failure: it is empty, or more than one statement.
+        Failure: it is empty, more than one statement, or about files of the client.
     """
     kind, count, _, _ = connection.classify(sql)
     if kind == "UNKNOWN" and statement.is_blank(sql):
         raise Failure(62, "Syntax error: Empty query", "SYNTAX_ERROR")
     if count > 1:
         raise Failure(62, "Syntax error (Multi-statements are not allowed)", "SYNTAX_ERROR")
+    if statement.reaches_for_files(sql, kind):
+        raise Failure(358, "INTO OUTFILE and FROM INFILE are for command-line clients", "INTO_OUTFILE_NOT_ALLOWED")
     return kind

@@ -7,15 +7,15 @@ _CODE = re.compile(r"Code: (\d+)\. ")
 #: Source: exceptionCodeToHTTPStatus in ClickHouse's src/Server/HTTP/exceptionCodeToHTTPStatus.cpp; all others are 500.
 _STATUS = {
     **dict.fromkeys((194,), 401),
-    **dict.fromkeys((192, 193, 291, 497, 516), 403),
-    **dict.fromkeys((6, 15, 26, 27, 36, 38, 41, 44, 47, 53, 62, 69, 72, 74, 117, 130, 167, 168, 190, 353, 354, 377, 427), 400),
-    **dict.fromkeys((456, 457, 675, 676, 677), 400),
-    **dict.fromkeys((16, 20, 33, 81, 46, 50, 56, 60, 63, 64, 73, 78, 80, 115, 336), 404),
-    **dict.fromkeys((223,), 413),
-    **dict.fromkeys((1, 48), 501),
-    **dict.fromkeys((76, 209, 202, 373), 503),
+    **dict.fromkeys((192, 193, 497, 512, 516), 403),
+    **dict.fromkeys((6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123), 400),
+    **dict.fromkeys((167, 168, 223, 321, 376, 427, 441, 675, 676), 400),
+    **dict.fromkeys((46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511), 404),
+    **dict.fromkeys((229,), 413),
+    **dict.fromkeys((48,), 501),
+    **dict.fromkeys((76, 209, 439), 503),
     **dict.fromkeys((381,), 411),
-    **dict.fromkeys((159, 160), 408),
+    **dict.fromkeys((159,), 408),
 }
 
 

@@ -88,7 +88,7 @@ class Flights:
         text = quoted(flight.sql[:1000].decode("utf-8", "surrogateescape"))
         try:
             own = connection.column(
-                f"SELECT query_id FROM system.processes WHERE startsWith(query, substring({text}, 1, length(query)))"
+                f"SELECT query_id FROM system.processes WHERE startsWith(query, substring({text}, 1, length(query)))"  # noqa: S608  # quoted
                 f" AND query_id != queryID() ORDER BY abs(elapsed - {age:.3f}) LIMIT 1"
             )
             if own:

@@ -28,7 +28,10 @@ _CONTENT_TYPES = {
     "TSV": "text/tab-separated-values; charset=UTF-8",
 }
 _BINARY = ("Native", "RowBinary", "Arrow", "Parquet", "ORC", "Avro", "MsgPack", "Protobuf", "Raw")
-_USAGE = b"There is no handle %b\n\nUse / or /ping for health checks.\n\nSend queries from your program with POST method or GET /?query=...\n"
+_USAGE = (
+    b"There is no handle %b\n\nUse / or /ping for health checks.\n\n"
+    b"Send queries from your program with POST method or GET /?query=...\n"
+)
 #: Statements that are not reading and have a result all the same.
 _TELLING = frozenset((b"KILL", b"BACKUP", b"RESTORE", b"EXECUTE"))
 Finish = Callable[[], None]

@@ -83,7 +83,9 @@ class Journal:
         words = statement.first_words(sql)
         with self._lock:
             self._of(database).has_queued |= is_queued
-            if kind in ("MUTATING_GLOBAL", "CONTROL") and self._note_beyond_tables(connection, words, sql, kind, database):
+            if kind in ("MUTATING_GLOBAL", "CONTROL") and self._note_beyond_tables(
+                connection, words, sql, kind, database
+            ):
                 return
             if kind != "MUTATING" or not self._note_table(words, database):
                 self._note_unclear(connection, words, sql, database)
@@ -143,4 +145,4 @@ def _definition(connection: Connection, kind: str, name: str) -> str:
     """Return the DDL of what is about to be changed; empty when it is not there or cannot be told."""
     if kind != "FUNCTION":
         return ""
-    return connection.value(f"SELECT create_query FROM system.functions WHERE name = {quoted(name)}")
+    return connection.value(f"SELECT create_query FROM system.functions WHERE name = {quoted(name)}")  # noqa: S608  # quoted

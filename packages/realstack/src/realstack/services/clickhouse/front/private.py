@@ -52,7 +52,9 @@ def _reset(handler: "Handler", database: str) -> dict[str, object]:
     if changes.has_queued:
         _done(connection, ["SYSTEM FLUSH ASYNC INSERT QUEUE"])
     _switch_back(connection, changes.switches)
-    done = [table for table in simple if _done(connection, [f"TRUNCATE TABLE {named(t)}" for t in known.empties[table]])]
+    done = [
+        table for table in simple if _done(connection, [f"TRUNCATE TABLE {named(t)}" for t in known.empties[table]])
+    ]
     done += [table for table in made if _done(connection, [f"DROP TABLE IF EXISTS {named(table)} SYNC"])]
     handler.engine.give_back(connection, database)
     return _told(changes, done, running, ended)

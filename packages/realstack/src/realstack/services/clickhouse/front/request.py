@@ -12,15 +12,40 @@ from .protocol import Request
 
 #: Parameters of the interface itself; every other one is a setting of the query.
 _OWN = frozenset(
-    ("query", "database", "user", "password", "quota_key", "session_id", "session_timeout", "session_check", "close_session")
-    + ("query_id", "default_format", "compress", "decompress", "wait_end_of_query", "buffer_size", "stacktrace")
-    + ("client_protocol_version", "role", "framing")
+    [
+        "query",
+        "database",
+        "user",
+        "password",
+        "quota_key",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "close_session",
+        "query_id",
+        "default_format",
+        "compress",
+        "decompress",
+        "wait_end_of_query",
+        "buffer_size",
+        "stacktrace",
+        "client_protocol_version",
+        "role",
+    ]
 )
 #: Settings about the transport: the front acts on them, the engine has no use for them.
 _TRANSPORT = frozenset(
-    ("enable_http_compression", "http_zlib_compression_level", "send_progress_in_http_headers")
-    + ("http_headers_progress_interval_ms", "cancel_http_readonly_queries_on_client_close", "add_http_cors_header")
-    + ("http_wait_end_of_query", "http_response_buffer_size", "http_write_exception_in_output_format")
+    [
+        "enable_http_compression",
+        "http_zlib_compression_level",
+        "send_progress_in_http_headers",
+        "add_http_cors_header",
+        "http_headers_progress_interval_ms",
+        "cancel_http_readonly_queries_on_client_close",
+        "http_wait_end_of_query",
+        "http_response_buffer_size",
+        "http_write_exception_in_output_format",
+    ]
 )
 _SETTING = re.compile(r"[A-Za-z_]\w*")
 _LONGEST_SESSION_S = 3600
@@ -112,14 +137,14 @@ def _is_setting(name: str, used_up: set[str]) -> bool:
     if name in _OWN or name in used_up or name.startswith("param_"):
         return False
     if not _SETTING.fullmatch(name):
-        raise Failure(115, f"Setting {name!r} is neither a builtin setting nor started with the prefix", "UNKNOWN_SETTING")
+        raise Failure(115, f"Setting {name!r} is no name a setting can have", "UNKNOWN_SETTING")
     return True
 
 
 def _refuse_unsupported(parameters: dict[str, str]) -> None:
     for name in ("compress", "decompress"):
         if _flag(parameters.get(name)):
-            text = f"{name}=1 (ClickHouse's own block compression) is not offered by embedded ClickHouse; use Content-Encoding"
+            text = f"embedded ClickHouse has no block compression ({name}=1); use Accept-Encoding and Content-Encoding"
             raise Failure(48, text, "NOT_IMPLEMENTED")
 
 

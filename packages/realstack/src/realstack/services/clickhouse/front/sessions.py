@@ -116,7 +116,7 @@ def _remember(session: NamedSession, settings: Mapping[str, str]) -> None:
     if not new:
         return
     names = ", ".join(quoted(name) for name in new)
-    sql = f"SELECT name, changed ? value : '' FROM system.settings WHERE name IN ({names}) AND changed"
+    sql = f"SELECT name, changed ? value : '' FROM system.settings WHERE name IN ({names}) AND changed"  # noqa: S608  # quoted
     known = dict(line.split("\t", 1) for line in session.connection.column(sql))
     session.settings.update({name: quoted(known[name]) if name in known else "DEFAULT" for name in new})
 

@@ -4,6 +4,7 @@ What a statement *does* is told by the engine's own parser (``classify_query``);
 INSERT, the format at the end of a SELECT. Where the words do not settle it, the caller assumes the worst.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -68,13 +69,21 @@ def inline_rows(sql: bytes) -> tuple[bytes, str, bytes] | None:
         word = token.upper()
         if start is not None:
             return (sql[:start], token.decode(), _after_blanks(sql, match.end())) if _BARE.fullmatch(token) else None
-        if (position == 0 and word != b"INSERT") or (depth == 0 and word in (b"VALUES", b"SELECT", b"WITH")):
+        if (position == 0 and word != b"INSERT") or (depth == 0 and word in (b"VALUES", b"SELECT", b"WITH", b"INFILE")):
             return None
         depth += (token == b"(") - (token == b")")
         if depth == 0 and position > 2 and word == b"FORMAT":
             start = match.start()
         position += 1
     return None
+
+
+def reaches_for_files(sql: bytes, kind: str) -> bool:
+    """Return whether *sql* reads or writes a file of the client, which a server is never asked to do."""
+    words = [word.upper() for word in first_words(sql, 64)]
+    if words[:1] == [b"INSERT"]:
+        return any(pair == (b"FROM", b"INFILE") for pair in itertools.pairwise(words))
+    return kind == "CONTROL" and words[:1] in ([b"SELECT"], [b"WITH"])
 
 
 def _after_blanks(sql: bytes, position: int) -> bytes:
