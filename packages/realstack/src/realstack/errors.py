@@ -279,7 +279,7 @@ class SpawnFailed(RealstackError):
             "log": "check that the folder of its log exists and can be written",
             "fork": "too many processes or too little memory; end some programs",
         }
-        return remedies.get(self.step, "").format(self=self)
+        return remedies.get(self.step, "")
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

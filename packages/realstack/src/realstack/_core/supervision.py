@@ -310,9 +310,13 @@ def start_supervisor(run_folder: Path, *, lease: bool = True) -> Supervision:
     """Start the supervisor of a new run and return at once; the first request waits until it listens.
 
     Args:
-        run_folder: absolute; made by the supervisor and by this function, deleted by the supervisor.
+        run_folder: made by the supervisor and by this function, deleted by the supervisor; its parent exists.
         lease: whether everything ends when this process ends; ``False`` leaves it running until ``end`` is called.
+
+    Raises:
+        SupervisorLost: this Python cannot be started a second time.
     """
+    run_folder = run_folder.absolute()
     held, ours = os.pipe()
     dash_b = ["-B"] if sys.dont_write_bytecode else []
     owner = os.getpid() if lease else 0
@@ -325,9 +329,10 @@ def start_supervisor(run_folder: Path, *, lease: bool = True) -> Supervision:
     ]
     try:
         pid = _spawn(argv, actions)
-    except BaseException:
+    except OSError as error:
         os.close(ours)
-        raise
+        reason = f"{sys.executable!r} cannot be started: {error.strerror}"
+        raise SupervisorLost(run_folder=os.fspath(run_folder), log="", reason=reason) from error
     finally:
         os.close(held)
         os.close(null)

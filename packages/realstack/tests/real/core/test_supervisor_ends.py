@@ -204,6 +204,15 @@ def test_a_supervisor_that_cannot_start_is_an_error_at_once(base: Path) -> None:
         supervision.processes()
 
 
+def test_a_python_that_cannot_be_started_is_an_error_that_names_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    with pytest.raises(SupervisorLost, match="'/nowhere/python' cannot be started: No such file"):
+        start_supervisor(base / "run")
+
+    assert list(base.iterdir()) == []
+
+
 def test_joining_a_run_that_is_gone_is_an_error_at_once(base: Path) -> None:
     with pytest.raises(SupervisorLost, match="nobody listens there"):
         join_supervisor(base / "gone").processes()
