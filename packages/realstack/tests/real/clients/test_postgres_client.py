@@ -154,7 +154,7 @@ async def test_a_schema_file_or_folder_is_loaded_and_a_mistake_named_with_its_li
         await postgres.load_test_schema(tmp_path / "none.sql")
 
 
-async def test_reset_database_empties_the_tables_or_asks_the_isolation(postgres: Postgres, postgres_server):
+async def test_reset_database_empties_the_tables(postgres: Postgres):
     await postgres.execute(
         'CREATE TABLE "Kept" (n serial); INSERT INTO "Kept" DEFAULT VALUES; INSERT INTO t VALUES (1)'
     )
@@ -163,10 +163,17 @@ async def test_reset_database_empties_the_tables_or_asks_the_isolation(postgres:
     await postgres.reset_database()
     assert await postgres.fetchval('SELECT count(*) FROM "Kept"') == 0
 
-    asked: list[int] = []
-    isolated = Postgres(postgres_server.dsn, reset=lambda: asked.append(1))
-    await isolated.reset_database()
-    assert asked == [1]
+
+async def test_reset_database_asks_the_isolation_while_nothing_of_ours_is_open(postgres_server: PostgresServer):
+    seen: list[list[str]] = []
+    postgres = Postgres(postgres_server.dsn, reset=lambda: seen.append(backends(postgres_server)))
+    await postgres.fetchval("SELECT 1")
+
+    await postgres.reset_database()
+
+    assert seen == [[]]
+    assert await postgres.fetchval("SELECT 1") == 1
+    await postgres.close()
 
 
 async def test_who_does_not_answer_is_named_without_the_password(postgres_server: PostgresServer):

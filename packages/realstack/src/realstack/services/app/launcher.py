@@ -5,7 +5,6 @@ control socket it names, one JSON object per line: ``bound``, ``imported``, ``re
 ``reset`` that comes in over the same socket runs the app's ``on_reset`` inside the app's event loop.
 """
 
-import dataclasses
 import faulthandler
 import importlib
 import json
@@ -16,31 +15,10 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from realstack.services.app.order import Order
 from realstack.services.app.target import TargetProblem, kind_of, load, required_arguments
 
 START_FAILED = 3
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """What to serve and where."""
-
-    target: str
-    #: Path of the Unix socket the kit listens on.
-    control: str
-    #: 0 takes any free port.
-    port: int
-    factory: bool | None
-    on_reset: str | None
-
-    @classmethod
-    def read(cls, text: str) -> "Order":
-        """Read what ``write`` wrote."""
-        return cls(**json.loads(text))
-
-    def write(self) -> str:
-        """Return it as one argument of a command line."""
-        return json.dumps(dataclasses.asdict(self))
 
 
 class Reporter:

@@ -20,7 +20,7 @@ from realstack.abc import Process, Scope, Supervisor
 from realstack.errors import AppResetFailed, AppStartFailed, AppTargetInvalid, DriverMissing, RealstackError, ServerDied
 from realstack.services.app.answer import await_answer
 from realstack.services.app.control import Control, Gone, Silent
-from realstack.services.app.launcher import Order
+from realstack.services.app.order import Order
 from realstack.services.endpoint import Endpoint
 
 _LAUNCHER = "realstack.services.app.launcher"

@@ -157,6 +157,8 @@ class Postgres:
         preserved table refers to is refused by PostgreSQL, since preserved rows would be lost with it.
         """
         if self._reset is not None and preserve_tables is None:
+            # what is open now would be taken for something the test left behind
+            await self.close()
             await asyncio.to_thread(self._reset)
             return
         tables = [row[0] for row in await self.fetch(_TABLES, list(preserve_tables or ()))]
