@@ -8,14 +8,22 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent_backend.errors import SettingInvalid, SettingUnknown
 
 _PREFIX: Final = "AGENT_BACKEND_"
-_POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
-_REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+_SCHEMES: Final = {"database_url": ("postgresql", "postgres"), "redis_url": ("redis", "rediss", "unix")}
 
 
 def _also(name: str) -> AliasChoices:
@@ -41,14 +49,15 @@ class Settings(BaseSettings):
     acquire_timeout_s: PositiveFloat = 10.0
     #: 0 behind a pooler that hands out connections by the transaction.
     statement_cache_size: int = Field(default=200, ge=0)
-    memory_namespace: str = Field(default="aqe/", pattern=r"/\Z", max_length=254)
+    memory_namespace: str = Field(default="aqe/", pattern=r"/\z", max_length=254)
 
     @field_validator("database_url", "redis_url")
     @classmethod
-    def _check_scheme(cls, url: SecretStr) -> SecretStr:
-        scheme = url.get_secret_value().partition("://")[0].lower()
-        if scheme not in (*_POSTGRES_SCHEMES, *_REDIS_SCHEMES):
-            raise ValueError("a URL must start with " + ", ".join((*_POSTGRES_SCHEMES, *_REDIS_SCHEMES)) + " and ://")
+    def _check_scheme(cls, url: SecretStr, field: ValidationInfo) -> SecretStr:
+        schemes = _SCHEMES[str(field.field_name)]
+        scheme, separator, _ = url.get_secret_value().partition("://")
+        if not separator or scheme.lower() not in schemes:
+            raise ValueError(f"a URL must start with {' or '.join(f'{name}://' for name in schemes)}")
         return url
 
     @classmethod

@@ -299,9 +299,7 @@ class TestRedisMemoryRealConnectionPool:
     async def test_connection_pool_handles_load(self, redis_memory_real):
         before = (await redis_memory_real.client.info("stats"))["total_connections_received"]
         for start in range(0, 100, 20):
-            await asyncio.gather(
-                *(redis_memory_real.store(f"aqe/test/load/{n}", n) for n in range(start, start + 20))
-            )
+            await asyncio.gather(*(redis_memory_real.store(f"aqe/test/load/{n}", n) for n in range(start, start + 20)))
 
         opened = (await redis_memory_real.client.info("stats"))["total_connections_received"] - before
         assert len(await redis_memory_real.list_keys("aqe/test/load/")) == 100
