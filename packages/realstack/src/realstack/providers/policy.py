@@ -13,32 +13,9 @@ _PRODUCTION: Final = frozenset(("prod", "production", "prd", "proddb", "produkti
 #: Said of a server elsewhere only: at home these words name columns, people and a cluster of one.
 _PRODUCTION_ELSEWHERE: Final = frozenset(("live", "primary", "master"))
 _HARMLESS: Final = frozenset(
-    [
-        "test",
-        "tests",
-        "testing",
-        "tst",
-        "dev",
-        "devel",
-        "develop",
-        "development",
-        "ci",
-        "local",
-        "localhost",
-        "staging",
-        "stage",
-        "sandbox",
-        "qa",
-        "e2e",
-        "integration",
-        "preview",
-        "review",
-        "demo",
-        "scratch",
-        "tmp",
-        "nonprod",
-        "uat",
-    ]
+    ("test", "tests", "testing", "tst", "dev", "devel", "develop", "development", "ci", "local", "localhost")
+) | frozenset(
+    ("staging", "stage", "sandbox", "qa", "e2e", "integration", "preview", "review", "demo", "scratch", "tmp")
 )
 #: Where rented servers live. A name there tells nothing by itself, so it must say what it is for.
 _RENTED: Final = (

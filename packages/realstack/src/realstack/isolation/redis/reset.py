@@ -17,7 +17,7 @@ from realstack.errors import BaselineUnknown, RedisRefused, ServerDied, ServerUn
 from realstack.isolation.redis.clients import Client, Quick, is_admin, leak_of, parse_clients, quick_look, suspects
 from realstack.isolation.redis.restore import UNDO_DEBUG, CannotRestore, put_back
 from realstack.isolation.redis.state import Reader, State, bytes_of, differences
-from realstack.isolation.redis.usage import effects_of
+from realstack.isolation.redis.usage import EVERYTHING, effects_of
 from realstack.services.redis.wire import Command, Reply, encode
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class ResetIsolation:
         self._spare = spare or (lambda _client: False)
         self._patience_s = patience_s
         self._before: Quick = {}
+        #: What was found out about the test before its reset, and is counted no more.
+        self._pending: frozenset[str] = frozenset()
         self._connect()
         self._baselines = [_Baseline("", self._reader.read())]
         self._forget()
@@ -106,7 +108,7 @@ class ResetIsolation:
         except ServerUnreachable as error:
             changed = self._reset_stuck(error, leaks)
         except (CannotRestore, RedisRefused) as refused:
-            changed = self._renewed(str(refused))
+            changed = self._reset_refused(refused, leaks)
         reason = "cached scripts cannot be read back, so those of the test stay" if "scripts stay" in changed else ""
         return ResetOutcome(
             strategy="reset",
@@ -120,6 +122,7 @@ class ResetIsolation:
         """Make the present state the baseline ``name``, on top of the others."""
         self._baselines.append(_Baseline(name, self._reader.read()))
         self._forget()
+        self._pending = frozenset()
 
     def pop(self, name: str) -> None:
         """Drop the baseline *name* and everything above it, and put back the one below.
@@ -132,12 +135,13 @@ class ResetIsolation:
             raise BaselineUnknown(baseline=name, known=names)
         del self._baselines[1 + names.index(name) :]
         try:
-            self._put_back(frozenset({"state", "files", "debug", "scripts", "data"}))
+            self._put_back(EVERYTHING)
         except (CannotRestore, RedisRefused) as refused:
             self._renewed(str(refused))
 
     def verify(self) -> tuple[str, ...]:
         """Compare the whole server with the innermost baseline; empty when nothing differs."""
+        self._pending |= effects_of(bytes_of(self._connection.call("INFO", "commandstats")))
         found = differences(self._baseline.state, self._reader.read())
         self._forget()
         return found
@@ -170,14 +174,20 @@ class ResetIsolation:
         self._connection.send(_LOOK_FLUSH_FORGET if blank else _LOOK_AND_FORGET)
         replies = [self._connection.read() for _ in range(len(_LOOK) + blank + len(_FORGET))]
         _, clients, stats, keyspace, *rest = replies
-        effects = effects_of(bytes_of(stats))
+        effects = effects_of(bytes_of(stats)) | self._pending
         if any(isinstance(reply, RedisRefused) for reply in rest):
             effects |= {"state", "data"}  # a setting or a role keeps it from obeying
-        ended = self._end_leaks(bytes_of(clients), leaks)
-        if ended or not blank or effects - {"data"}:
-            effects = effects | {"data"} if ended else effects
-            return self._key_counts(keyspace) + self._put_back(effects)
-        return self._key_counts(keyspace)
+        if self._end_leaks(bytes_of(clients), leaks):
+            effects |= {"data"}  # they may have written after the flush
+            blank = False
+        changed = self._key_counts(keyspace)
+        if not blank or effects - {"data"}:
+            changed += self._put_back(effects)
+        if "watch" in effects:  # whoever still watches a key has been told by the flush, and is marked now
+            self._end_leaks(bytes_of(self._connection.call("CLIENT", "LIST")), leaks)
+            self._forget()
+        self._pending = frozenset()
+        return changed
 
     def _key_counts(self, keyspace: Reply) -> tuple[str, ...]:
         lines = bytes_of(keyspace).split(b"\r\n")
@@ -208,6 +218,7 @@ class ResetIsolation:
         return ("scripts",)
 
     def _forget(self) -> None:
+        """Start counting anew; our own reading of the state is no doing of the test's."""
         self._connection.pipeline(_FORGET)
 
     # --- clients ------------------------------------------------------------------------------------------------------
@@ -255,11 +266,6 @@ class ResetIsolation:
     def _reset_stuck(self, error: ServerUnreachable, leaks: list[Leak]) -> tuple[str, ...]:
         """Deal with a server that closed the kit's connection or keeps it waiting."""
         if isinstance(error.__cause__, TimeoutError):
-            if self._kill_script():
-                leaks.append(Leak(service="redis", kind="script", what="a script was still running; it was killed"))
-                with contextlib.suppress(ServerUnreachable, RedisRefused, CannotRestore):
-                    self._connect()
-                    return self._put_back(frozenset({"state", "files", "debug", "scripts", "data"}))
             what = (
                 f"the server did not answer within {self._patience_s:g} s after the test "
                 "(CLIENT PAUSE, DEBUG SLEEP, a long command or script)"
@@ -274,17 +280,16 @@ class ResetIsolation:
             self._raise_if_dead()
             return self._renewed(str(again))
 
-    def _kill_script(self) -> bool:
-        """Kill a script that keeps the server busy; true when there was one and it could be killed."""
-        try:
-            with self._server.connect(timeout_s=self._patience_s) as connection:
-                for kind in ("SCRIPT", "FUNCTION"):
-                    with contextlib.suppress(RedisRefused):
-                        connection.call(kind, "KILL")
-                        return True
-        except (ServerUnreachable, RedisRefused):
-            return False
-        return False
+    def _reset_refused(self, refused: Exception, leaks: list[Leak]) -> tuple[str, ...]:
+        """Deal with a server that does not do as it is told: a script keeps it busy, or we may not any more."""
+        if isinstance(refused, RedisRefused) and refused.message.startswith("BUSY"):
+            leaks.append(Leak(service="redis", kind="script", what="a script was still running; it was killed"))
+            killed = self._connection.pipeline([("SCRIPT", "KILL"), ("FUNCTION", "KILL")])
+            if b"OK" in killed:
+                with contextlib.suppress(ServerUnreachable, CannotRestore, RedisRefused):
+                    self._pending = EVERYTHING
+                    return self._reset(leaks)
+        return self._renewed(str(refused))
 
     def _renewed(self, reason: str) -> tuple[str, ...]:
         self.recover()

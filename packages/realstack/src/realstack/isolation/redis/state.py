@@ -10,6 +10,10 @@ from realstack.services.redis.wire import Command, Connection, Reply, encode
 _BATCH: Final = 500
 _TTL_TOLERANCE_MS: Final = 100
 _NO_EXPIRY: Final = -1
+#: Shown by CONFIG GET, set by REPLICAOF: told by the role.
+_NO_SETTINGS: Final = frozenset((b"slaveof", b"replicaof"))
+#: Said of a user after ``ACL SETUSER name reset``, not before; it is what happens anyway.
+_WHAT_RESET_SAYS: Final = b" sanitize-payload"
 Key = tuple[int, bytes]
 
 
@@ -96,8 +100,8 @@ class Reader:
         keyspace, config, users, modules, role, memory, time, *dump = self.connection.pipeline(questions)
         return State(
             keys=self.keys(databases_in(bytes_of(keyspace))),
-            config=dict(pairs(items_of(config))),
-            users=tuple(map(bytes_of, items_of(users))),
+            config={name: value for name, value in pairs(items_of(config)) if name not in _NO_SETTINGS},
+            users=tuple(bytes_of(rule).replace(_WHAT_RESET_SAYS, b"") for rule in items_of(users)),
             functions=bytes_of(dump[0]) if dump else None,
             modules=frozenset(_module_name(each) for each in items_of(modules)),
             role=bytes_of(items_of(role)[0]),

@@ -44,8 +44,9 @@ _EFFECTS: Final[dict[bytes, str]] = {
     b"evalsha": "scripts",
     b"script": "scripts",
     b"script|load": "scripts",
+    b"watch": "watch",
 }
-_EVERYTHING: Final = frozenset({"state", "files", "debug", "scripts", "data"})
+EVERYTHING: Final = frozenset({"state", "files", "debug", "scripts", "watch", "data"})
 
 #: Commands that cannot change a key. Everything not listed here is taken for a write.
 _READS: Final = frozenset(
@@ -62,10 +63,10 @@ _READS: Final = frozenset(
 
 
 def effects_of(commandstats: bytes) -> frozenset[str]:
-    """Return which parts may differ from the baseline: of ``state files debug scripts data``."""
+    """Return which parts may differ from the baseline: of ``EVERYTHING``."""
     counts = {name: int(calls) for name, calls in _COUNT.findall(commandstats)}
     if not counts.pop(SENTINEL, 0):
-        return _EVERYTHING
+        return EVERYTHING
     if counts.get(b"config") == 1:
         del counts[b"config"]  # before Redis 7 this is the kit's own RESETSTAT
     found: set[str] = set()

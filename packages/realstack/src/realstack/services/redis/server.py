@@ -56,7 +56,7 @@ class RedisServer:
     @property
     def endpoint(self) -> Endpoint:
         """Where tests reach it by TCP, and the kit by its socket."""
-        password = self._settings.get("requirepass", "").strip('"') or None
+        password = self._settings.get("requirepass", "").strip() or None
         return Endpoint(service="redis", port=self._port, socket=str(self._socket), password=password, database="0")
 
     @property

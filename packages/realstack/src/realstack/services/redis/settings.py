@@ -23,6 +23,7 @@ _OURS: Final = {
     "slaveof": "a replica cannot be put back; call REPLICAOF in the test",
     "aclfile": "write users as `user` settings or with ACL SETUSER",
 }
+_SECRETS: Final = ("requirepass", "masterauth", "user")
 _SOURCE: Final = "[tool.realstack.redis] settings"
 
 
@@ -51,8 +52,8 @@ def write_configuration(file: Path, *, port: int, socket: Path, version: str, se
     if int(version.partition(".")[0]) >= 7:
         # needed by suites that use DEBUG SLEEP or load modules; "local" leaves other machines out
         ours |= dict.fromkeys(("enable-debug-command", "enable-module-command", "enable-protected-configs"), "local")
-    lines = {**ours, **{key.lower(): value.strip() or '""' for key, value in settings.items()}}
-    text = "".join(f"{key} {value}\n" for key, value in lines.items())
+    lines = {**ours, **{key.lower(): value for key, value in settings.items()}}
+    text = "".join(_line(key, value) for key, value in lines.items())
     file.touch(mode=0o600)
     file.write_text(text)
     return text
@@ -63,6 +64,8 @@ def refused_setting(log_text: str, settings: Mapping[str, str]) -> ConfigInvalid
 
     Redis prints the line it could not read between ``>>> '`` and ``'``, and below it the reason.
     """
+    if "user" in settings and "Error loading ACL rule " in log_text:
+        return _refused("user", settings["user"], log_text.rpartition("Error loading ACL rule ")[2].partition("\n")[0])
     _, found, after = log_text.rpartition(">>> '")
     if not found or "FATAL CONFIG FILE ERROR" not in log_text:
         return None
@@ -71,11 +74,24 @@ def refused_setting(log_text: str, settings: Mapping[str, str]) -> ConfigInvalid
     value = next((value for name, value in settings.items() if name.lower() == key), None)
     if value is None:
         return None
-    reason = rest.strip().partition("\n")[0] or "accepted by this server"
-    shown = "***" if key in ("requirepass", "masterauth", "user") else repr(value)
-    return ConfigInvalid(
-        key=f"redis.settings.{key}", value=shown, source=_SOURCE, wanted=f"otherwise: Redis says {reason!r}"
-    )
+    return _refused(key, value, rest.strip().partition("\n")[0] or "no reason")
+
+
+def _refused(key: str, value: str, said: str) -> ConfigInvalid:
+    shown = "***" if key in _SECRETS else repr(value)
+    wanted = f"something this Redis accepts; it says: {said}"
+    return ConfigInvalid(key=f"redis.settings.{key}", value=shown, source=_SOURCE, wanted=wanted)
+
+
+def _line(key: str, value: str) -> str:
+    """Return one line; a password may hold anything, other values are written as in redis.conf."""
+    value = value.strip()
+    if key in ("requirepass", "masterauth") and not value.startswith('"'):
+        return f"{key} {_quoted(value)}\n"
+    if key == "save" and (points := value.strip('"').split()):
+        # before Redis 7 each pair needs a line of its own; the first line drops those built in
+        return 'save ""\n' + "".join(f"save {' '.join(points[at : at + 2])}\n" for at in range(0, len(points), 2))
+    return f"{key} {value}\n" if value else f'{key} ""\n'
 
 
 def _quoted(value: str) -> str:
