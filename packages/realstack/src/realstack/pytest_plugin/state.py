@@ -92,7 +92,7 @@ class State:
                 self._failed[key] = error
         failed = self._failed[key]
         if self.config.require_services or not isinstance(failed, ServiceUnavailable):
-            raise failed
+            raise pytest.fail.Exception(f"{service}: {failed}", pytrace=False)
         raise self._skipped(service, str(failed))
 
     @contextmanager

@@ -15,16 +15,17 @@ from realstack.abc import Installation
 from realstack.isolation.postgres.template import build_template, clone_database, create_extensions, run_files
 from realstack.providers.choice import find_installation
 from realstack.runtime.plan import DatabasePlan, ServerPlan
+from realstack.runtime.prepared import forget_prepared, keep_prepared, open_prepared
 from realstack.runtime.run import Run
 from realstack.runtime.sharing import SharedServer
 from realstack.services.endpoint import Endpoint
-from realstack.services.postgres.cluster import cluster_archive, make_cluster, pack_cluster, unpack_cluster
+from realstack.services.postgres.cluster import cluster_archive, make_cluster
 from realstack.services.postgres.server import PostgresServer, start_postgres
 
 #: Room asked for in memory: a cluster with some templates, and what tests write.
 _NEED_BYTES = 256 * 1024 * 1024
-#: Packed clusters kept in the cache; the least recently used go first.
-_KEEP_ARCHIVES = 12
+#: Prepared clusters kept in the cache; the least recently used go first.
+_KEEP = 12
 _BUILD_TIMEOUT_S = 600.0
 
 
@@ -40,16 +41,8 @@ def start_server(run: Run, plan: ServerPlan) -> SharedServer:
         path=run.environ.get("PATH", os.defpath),
     )
     place = run.new_data_folder(need_bytes=_NEED_BYTES)
-    starter = _Starter(run, plan, installation, place.path)
-    archive = starter.archive
-    if unpack_cluster(archive, place.path):
-        os.utime(archive)
-        server = starter.start()
-    else:
-        archive.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(archive.with_suffix(".lock"), timeout_s=_BUILD_TIMEOUT_S):
-            made_meanwhile = unpack_cluster(archive, place.path)
-            server = starter.start() if made_meanwhile else starter.build()
+    server = _Starter(run, plan, installation, place.path).start_prepared()
+    server.connection.close()
     return SharedServer(
         endpoint=server.endpoint,
         version=server.version,
@@ -72,10 +65,26 @@ class _Starter:
         self._run, self._plan, self._installation, self._data = run, plan, installation, data
         self._folder = run.new_folder(plan.label)
         base = cluster_archive(installation, cache=run.config.cache_folder)
-        self.archive = base.with_name(f"{base.stem}-{digest_of([plan.digest])}.ready")
+        self._prepared = base.with_name(f"{base.stem}-{digest_of([plan.digest])}.ready")
 
-    def start(self) -> PostgresServer:
-        """Start what lies in the data folder."""
+    def start_prepared(self) -> PostgresServer:
+        """Start the server with everything in it, made now if this is the first run that wants it."""
+        if (server := self._start_kept()) is not None:
+            return server
+        self._prepared.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(self._prepared.with_suffix(".lock"), timeout_s=_BUILD_TIMEOUT_S):
+            # another run may have made it while this one waited
+            return self._start_kept() or self._build()
+
+    def _start_kept(self) -> PostgresServer | None:
+        unpacking = open_prepared(self._prepared, self._data)
+        if unpacking is None:
+            return None
+        server = self._start(database=self._plan.databases[0].database)
+        unpacking.wait()
+        return server
+
+    def _start(self, *, database: str = "postgres") -> PostgresServer:
         return start_postgres(
             self._installation,
             data=self._data,
@@ -84,11 +93,12 @@ class _Starter:
             log=self._folder / "postgres.log",
             settings=self._plan.config.settings,
             name=self._plan.label,
+            database=database,
             timeout_s=self._run.config.start_timeout_s,
         )
 
-    def build(self) -> PostgresServer:
-        """Make the cluster, its templates and first databases; pack it; start it again."""
+    def _build(self) -> PostgresServer:
+        """Make the cluster, its templates and first databases; keep it; start it again."""
         make_cluster(
             self._installation,
             data=self._data,
@@ -96,17 +106,23 @@ class _Starter:
             supervisor=self._run.supervision,
             log=self._folder / "initdb.log",
         )
-        server = self.start()
+        server = self._start()
         try:
             for plan in self._plan.databases:
                 build_database(server.endpoint, plan, run=self._run, template=plan.template, first=plan.database)
+            oids = self._oids_wanted_later(server)
         except BaseException:
             server.stop()
             raise
         server.stop(keep_data=True)
-        pack_cluster(self._data, self.archive)
-        _forget_old_archives(self.archive)
-        return self.start()
+        keep_prepared(self._data, self._prepared, later=oids)
+        _forget_old(self._prepared)
+        return self._start()
+
+    def _oids_wanted_later(self, server: PostgresServer) -> list[str]:
+        first = [plan.database for plan in self._plan.databases]
+        rows = server.connection.query("SELECT oid, datname FROM pg_database")
+        return [str(oid) for oid, name in rows if name not in first]
 
 
 def build_database(admin: Endpoint, plan: DatabasePlan, *, run: Run, template: str, first: str | None) -> None:
@@ -126,9 +142,9 @@ def build_database(admin: Endpoint, plan: DatabasePlan, *, run: Run, template: s
         clone_database(admin, template, name=first)
 
 
-def _forget_old_archives(newest: Path) -> None:
-    """Keep the archives used last; a lost one is made again."""
-    archives = sorted(newest.parent.glob("*.ready"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for archive in archives[_KEEP_ARCHIVES:]:
-        archive.unlink(missing_ok=True)
-        archive.with_suffix(".lock").unlink(missing_ok=True)
+def _forget_old(newest: Path) -> None:
+    """Keep the clusters used last; a lost one is made again."""
+    kept = sorted(newest.parent.glob("*.ready"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for prepared in kept[_KEEP:]:
+        forget_prepared(prepared)
+        prepared.with_suffix(".lock").unlink(missing_ok=True)

@@ -1,9 +1,11 @@
 """A stopped cluster in a data folder within milliseconds: initdb once per version, an archive ever after."""
 
+import contextlib
 import dataclasses
 import os
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from realstack.abc import Installation, Supervisor
 
 _FORMAT = "1"  # part of every archive's name: raise it when clusters are made differently
+_UNUSED_S = 60 * 24 * 3600.0
 CONF = "realstack.conf"
 _ENVIRONMENT = {"LC_ALL": "C"}  # messages in English: they are looked at
 _LOCALES = ("C.UTF-8", "C")  # the second where the first is missing
@@ -62,6 +65,7 @@ def make_cluster(
     if unpack_cluster(archive, data, log=log):
         return True
     archive.parent.mkdir(parents=True, exist_ok=True)
+    _forget_unused(archive.parent)
     with locked(archive.with_suffix(".lock"), timeout_s=timeout_s):
         if unpack_cluster(archive, data, log=log):
             return True
@@ -74,7 +78,10 @@ def make_cluster(
             run_as=run_as,
             timeout_s=timeout_s,
         ).make()
-        pack_cluster(data, archive)
+        try:
+            pack_cluster(data, archive)
+        except OSError as error:  # the cache is full: this run goes on, the next one pays again
+            _note(log, f"{archive} could not be kept: {error}")
     return False
 
 
@@ -105,12 +112,10 @@ def unpack_cluster(archive: Path, data: Path, *, log: Path | None = None) -> boo
     try:
         unpack(archive, data)
     except ArchiveDamaged as error:
-        archive.unlink(missing_ok=True)
-        if log is not None:
-            with log.open("a") as file:
-                file.write(f"realstack: made anew, since {error}\n")
+        _delete(archive)
+        _note(log, f"made anew, since {error}")
         return False
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except FileExistsError:
         raise
@@ -120,11 +125,18 @@ def unpack_cluster(archive: Path, data: Path, *, log: Path | None = None) -> boo
         rmtree(data, ignore_errors=True)
         raise
     data.chmod(0o700)
+    with contextlib.suppress(OSError):
+        os.utime(archive)  # in use, see _forget_unused
     return True
 
 
-def pack_cluster(data: Path, archive: Path) -> int:
+def pack_cluster(data: Path, archive: Path, *, leave_out: Collection[str] = ()) -> int:
     """Keep the stopped cluster in *data* as one file, without the write-ahead log it no longer needs.
+
+    Args:
+        data: the cluster.
+        archive: the file.
+        leave_out: paths below *data* that the caller keeps elsewhere.
 
     Returns:
         The size of the archive in bytes.
@@ -134,7 +146,7 @@ def pack_cluster(data: Path, archive: Path) -> int:
     """
     if not read_control(data).is_shut_down:
         raise ValueError(f"the cluster in {data} was not shut down in order and cannot be packed")
-    return pack(data, archive, skip={*needless_wal(data), "postmaster.pid", "postmaster.opts"})
+    return pack(data, archive, skip={*needless_wal(data), "postmaster.pid", "postmaster.opts", *leave_out})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,6 +203,25 @@ class _Initdb:
             reason=reason,
             log_tail=tail(self.log),
         )
+
+
+def _note(log: Path | None, text: str) -> None:
+    if log is not None:
+        with log.open("a") as file:
+            file.write(f"realstack: {text}\n")
+
+
+def _delete(file: Path) -> None:
+    with contextlib.suppress(OSError):  # gone already, or a cache we may not write: nothing depends on it
+        file.unlink()
+
+
+def _forget_unused(folder: Path) -> None:
+    """Delete clusters of servers that were upgraded or removed since; asked only when a new one is made."""
+    for archive in folder.glob("*.cluster"):
+        with contextlib.suppress(OSError):
+            if time.time() - archive.stat().st_mtime > _UNUSED_S:
+                archive.unlink()
 
 
 def _write_conf(data: Path) -> None:
