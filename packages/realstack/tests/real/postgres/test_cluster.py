@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -122,19 +124,13 @@ def test_write_ahead_log_nobody_needs_is_not_packed(lab, tmp_path):
     assert rows(lab.start(data), "select 1") == [("1",)]
 
 
-def test_a_replication_slot_keeps_the_write_ahead_log_it_needs(lab, tmp_path):
+def test_a_replication_slot_keeps_the_write_ahead_log_it_needs(lab):
     server = lab.start()
-    server.connection.query("select pg_create_logical_replication_slot('s', 'test_decoding')") if _has_decoder(
-        lab
-    ) else server.connection.query("select pg_create_physical_replication_slot('s', true)")
+    server.connection.query("select pg_create_physical_replication_slot('s', true)")
     server.connection.script("create table t as select g, repeat('x', 200) from generate_series(1, 200000) g")
     server.stop(keep_data=True)
 
     assert needless_wal(server.data) == ()
-
-
-def _has_decoder(lab):
-    return any(lab.installation.folder.parent.rglob("test_decoding.*"))
 
 
 def test_a_cluster_that_was_not_shut_down_in_order_is_not_packed(lab, tmp_path):
@@ -154,3 +150,29 @@ def test_a_file_system_that_is_full_leaves_no_half_cluster(lab, tmp_path):
         unpack_cluster(archive, tmp_path / "parent" / "data")
     shutil.rmtree(tmp_path / "data", ignore_errors=True)
     assert not (tmp_path / "parent" / "data").exists()
+
+
+def test_a_cache_that_is_full_costs_the_next_run_and_not_this_one(lab, own_cache, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("realstack.services.postgres.cluster.pack", full)
+    data = lab.new_data()
+
+    assert make(lab, data) is False
+    assert rows(lab.start(data), "select 1") == [("1",)]
+    assert "could not be kept" in lab.log.read_text()
+
+
+def test_an_archive_nobody_used_for_two_months_is_deleted_and_a_used_one_stays(lab, own_cache):
+    make(lab, lab.new_data())
+    used = cluster_archive(lab.installation, cache=own_cache)
+    unused = used.with_name("postgres-9.6.24-0123456789ab.cluster")
+    shutil.copy(used, unused)
+    for archive in (used, unused):
+        os.utime(archive, (0, 0))
+    make(lab, lab.new_data())
+    make(lab, lab.new_data(), options=["--locale=C"])
+
+    assert used.exists()
+    assert not unused.exists()

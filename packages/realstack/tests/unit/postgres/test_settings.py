@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from realstack.services.postgres.settings import server_settings, to_conf
+from realstack.services.postgres.settings import major_of, server_settings, to_conf
 
 FOLDER = Path("/run/here")
 
@@ -30,3 +30,7 @@ def test_a_socket_folder_of_the_user_stands_beside_the_one_the_kit_needs():
 
 def test_any_value_stands_safely_in_the_configuration_file():
     assert to_conf({"a.b": "it's a\\b\nc"}) == "a.b = 'it''s a\\\\b\\nc'\n"
+
+
+def test_the_major_version_of_any_release_is_known():
+    assert [major_of(each) for each in ("18.4", "9.6.24", "18beta1", "17devel", "")] == [18, 9, 18, 17, 0]

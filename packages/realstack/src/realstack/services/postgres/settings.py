@@ -53,7 +53,7 @@ def server_settings(
     Autovacuum stays on: turning it off saves nothing at the start (measured), and a run of thousands of tests that
     delete and insert would leave its tables bloated.
     """
-    major = int(version.partition(".")[0])
+    major = major_of(version)
     settings = dict(_ALWAYS)
     for since, more in _SINCE.items():
         if major >= since:
@@ -67,6 +67,12 @@ def server_settings(
         "unix_socket_permissions": "0700",
     }
     return settings | wanted
+
+
+def major_of(version: str) -> int:
+    """Return 18 for ``18.4`` and for ``18beta1``."""
+    digits = len(version) - len(version.lstrip("0123456789"))
+    return int(version[:digits] or 0)
 
 
 def to_conf(settings: Mapping[str, str]) -> str:
