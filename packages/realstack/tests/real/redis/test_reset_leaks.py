@@ -28,6 +28,12 @@ def leave(connection: Connection, commands: list[Command]) -> None:
     connection.send(encode(commands[-1:]))
 
 
+def read_on(connection: Connection) -> None:
+    """Read until the server hangs up."""
+    while True:
+        connection.read()
+
+
 def arrived(app: Connection, name: str, wanted: bytes) -> None:
     """Return when the server lists client *name* with *wanted* as its last command."""
     while True:
@@ -53,8 +59,7 @@ def test_a_client_left_open_is_reported_and_ended(
     assert "database 0" in outcome.leaks[0].what
     assert isolation.verify() == ()
     with pytest.raises(ServerUnreachable):
-        while True:
-            left.read()
+        read_on(left)
     assert still_works(app)
     isolation.begin("the next test")
     assert isolation.reset().leaks == ()
@@ -64,6 +69,7 @@ def test_a_replica_of_the_tests_own_is_reported(
     isolation: ResetIsolation, app: Connection, shared: RedisServer, start: Start
 ) -> None:
     follower = start()
+    app.pipeline([("CONFIG", "SET", "repl-diskless-sync-delay", 0)])
     with follower.connect() as connection:
         connection.call("REPLICAOF", "127.0.0.1", shared.endpoint.port)
         wait_until(lambda: follows(app), timeout_s=10)

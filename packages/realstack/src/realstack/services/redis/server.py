@@ -133,6 +133,7 @@ class RedisServer:
         file = self._folder / "redis.conf"
         if self._configuration and file.read_text() != self._configuration:
             file.write_text(self._configuration)
+            file.chmod(0o600)  # CONFIG REWRITE makes it readable for all
             changed.append(file.name)
         return tuple(changed)
 
