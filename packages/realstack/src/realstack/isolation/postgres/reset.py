@@ -1,53 +1,254 @@
-"""The default isolation: one database a worker, put back after each test by one call to a function in it."""
+"""The default isolation: one database a worker, put back after each test by one call to a function in it.
 
+Only what the test wrote is put back; when that cannot be (the catalogue was changed) the database is replaced by a fresh
+copy of the template under the same name, so that every DSN stays good.
+"""
+
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from realstack._core.clock import SYSTEM_CLOCK
 from realstack.abc import Leak, ResetOutcome
-from realstack.isolation.postgres._session import open_session
-from realstack.isolation.postgres.clone import ClonePool
-from realstack.isolation.postgres.tracking import MARK
+from realstack.errors import ServerUnreachable, SqlFailed
+from realstack.isolation.postgres._database import Answer, TrackedDatabase
+from realstack.isolation.postgres._replay import LevelRows, read_levels, write_levels
+from realstack.isolation.postgres.baseline import Baseline, BaselineStack
+from realstack.isolation.postgres.clone import ClonePool, copy_as_template
+from realstack.isolation.postgres.sessions import Sessions
+from realstack.isolation.postgres.shared import SharedState, Unwatched
 
 if TYPE_CHECKING:
     from realstack.services.endpoint import Endpoint
+    from realstack.services.postgres.wire import Connection
 
-_LOCK_TIMEOUT_MS: Final = 100
+#: Calls to the server before a clone is taken instead: each ends what was in the way of the one before.
+_ATTEMPTS: Final = 6
+_IN_THE_WAY: Final = ("55P03", "40P01", "40001", "57014")  # lock timeout, deadlock, serialisation, cancelled
+#: Resets between two rounds of VACUUM over what was put back (1 ms), so that tables stay as small as they were.
+_VACUUM_EVERY: Final = 100
 
 
 class ResetIsolation:
-    """Puts the tables a test wrote back to their baseline rows, and everything else it moved."""
+    """Puts the tables a test wrote back to their baseline rows, and everything else it moved.
 
-    def __init__(self, endpoint: "Endpoint", *, pool: ClonePool, ours: bool = True) -> None:
-        self._endpoint, self._pool, self._ours = endpoint, pool, ours
-        self._known: list[str] = []
-        self._connect()
+    Not reset, since no server lets anyone: what a connection that lives on keeps to itself (SET, temporary tables,
+    prepared statements, LISTEN). Isolation ``clone`` ends such connections.
+    """
 
-    def _connect(self) -> None:
-        self._session = open_session(self._endpoint, lock_timeout_ms=_LOCK_TIMEOUT_MS)
-        rows = self._session.query("SELECT oid FROM pg_database WHERE datname = current_database()")
-        self._home = rows[0][0]
-        self._session.prepare("reset", "SELECT * FROM realstack.reset($1::oid, $2::int[], $3::int, $4::bool)")
-        self._session.prepare(
-            "begin", "SELECT array_agg(pid) FROM pg_stat_get_activity(NULL) WHERE datid = $1::oid"
-        )
+    def __init__(self, endpoint: "Endpoint", *, pool: ClonePool, ours: bool = True, grace_s: float = 0.1) -> None:
+        """Connect to a worker's database and note its state.
 
-    def begin(self, test: str) -> None:
-        """Note who is connected before *test*."""
-        self._known_pids = self._session.run([("begin", [self._home])])[0][0][0] or "{}"
+        Args:
+            endpoint: a database cloned from the pool's template, at its baseline; the user is a superuser.
+            pool: where fresh copies come from; stays the caller's.
+            ours: the server was started by this run, so that its settings may be put back.
+            grace_s: seconds that a client which is closing, or a transaction which is ending, is waited for before it
+                counts as left behind.
+
+        Raises:
+            ServerUnreachable: nobody answers.
+            SqlFailed: tracking is not installed there, or the user is no superuser.
+        """
+        self._endpoint, self._ours, self._grace_s = endpoint, ours, grace_s
+        self._stack = BaselineStack(pool)
+        self._known_pids, self._known_locks = "{}", frozenset[str]()
+        self._written: set[str] = set()
+        self._resets = 0
+        self._open()
+        self._shared = SharedState(self._session, self._database.home, ours=ours)
+        self._expected = Unwatched.parse(self._database.unwatched())
+
+    def begin(self, test: str) -> None:  # noqa: ARG002  # the promise names the test; the server needs no name
+        """Note who is connected, and holds which advisory locks, before *test*."""
+        self._known_pids, self._known_locks = self._database.begin()
 
     def reset(self) -> ResetOutcome:
-        """Put the database back to the baseline."""
+        """Put the database back to the innermost baseline and say what that took."""
         began = SYSTEM_CLOCK.now_s()
-        arguments = [self._home, self._known_pids, str(MARK), "t" if self._ours else "f"]
-        state, strangers, busy, written, moved, shared, local = self._session.run([("reset", arguments)])[0][0]
-        strategy = "reset"
-        if state != "done":
-            self._session.close()
-            self._pool.replace(self._endpoint.database or "")
-            self._connect()
-            strategy = "clone"
-        changed = tuple((written or "").split(",")) if written else ()
-        return ResetOutcome(strategy=strategy, seconds=SYSTEM_CLOCK.now_s() - began, changed=changed, leaks=())
+        leaks: list[Leak] = []
+        try:
+            answer = self._put_back(leaks)
+        except (SqlFailed, ServerUnreachable) as error:
+            answer = self._recovered(error, leaks)
+        reason = ""
+        if answer.state != "done":
+            reason = _reason(answer)
+            self._rebuild(leaks)
+        self._settle_unwatched(answer, leaks)
+        self._tidy(answer)
+        return ResetOutcome(
+            strategy="clone" if reason else "reset",
+            seconds=SYSTEM_CLOCK.now_s() - began,
+            leaks=tuple(leaks),
+            changed=answer.written + answer.moved,
+            reason=reason,
+        )
+
+    def push(self, name: str) -> None:
+        """Make the present state the baseline, on top of the others.
+
+        When the catalogue was changed on the way, a copy of the database is made, which needs everybody else to be
+        disconnected; while somebody is, the baseline holds for tests that leave the catalogue alone.
+        """
+        level = self._stack.next_level
+        if self._database.push(level):
+            self._stack.push(Baseline(name, level))
+        else:
+            self._push_with_catalogue(name, level)
+        self._shared.note()
+        self._expected = Unwatched.parse(self._database.unwatched())
+
+    def pop(self, name: str) -> None:
+        """Drop the baseline *name* and everything above it, and put back the one below.
+
+        Raises:
+            BaselineUnknown: there is none of that name.
+        """
+        taken = self._stack.pop(name)
+        if any(baseline.changes_catalogue for baseline in taken):
+            bottom = next(baseline for baseline in reversed(taken) if baseline.changes_catalogue)
+            self._replace(bottom.below)
+            taken = taken[taken.index(bottom) + 1 :]
+        for baseline in taken:
+            self._database.pop(baseline.level)
+        self._expected = Unwatched.parse(self._database.unwatched())
+        self.reset()
+
+    def verify(self) -> tuple[str, ...]:
+        """Compare the whole database with the innermost baseline; a line for each difference."""
+        raise NotImplementedError
 
     def close(self) -> None:
-        self._session.close()
+        """Disconnect; the database stays."""
+        self._database.close()
+        self._stack.close()
+
+    # --- one reset ----------------------------------------------------------------------------------------------------
+
+    def _put_back(self, leaks: list[Leak]) -> Answer:
+        for attempt in range(_ATTEMPTS):
+            try:
+                answer = self._database.reset(self._known_pids)
+            except SqlFailed as error:
+                if error.sqlstate not in _IN_THE_WAY or attempt == _ATTEMPTS - 1:
+                    raise
+                continue  # whoever is in the way has a transaction open: the next answer names it
+            if answer.state == "busy":
+                leaks += self._sessions.settle(answer.busy)
+            elif answer.state == "prepared":
+                leaks += self._roll_back_prepared()
+            elif answer.state == "done" and (found := self._end_left_behind(answer)):
+                leaks += found  # until they were ended they could write: look once more
+            else:
+                return answer
+        return Answer("blocked", (), (), frozenset(), (), (), "")
+
+    def _end_left_behind(self, answer: Answer) -> list[Leak]:
+        leaks = self._sessions.dismiss(answer.strangers) if answer.strangers else []
+        if new_locks := answer.locks - self._known_locks:
+            gone = set(answer.strangers)
+            leaks += self._sessions.end_lock_holders(lock for lock in new_locks if lock.partition(":")[0] not in gone)
+        return leaks
+
+    def _roll_back_prepared(self) -> list[Leak]:
+        found = self._database.prepared()
+        self._database.free()
+        return [Leak(service="postgres", kind="prepared transaction", what=f"{gid!r} of {who}") for gid, who in found]
+
+    def _recovered(self, error: SqlFailed | ServerUnreachable, leaks: list[Leak]) -> Answer:
+        """Go on after a failed call: a test may have ended our session, crashed the server, dropped what we need."""
+        nothing: tuple[str, ...] = ()
+        try:
+            self._database.close()
+            self._open()
+            if isinstance(error, ServerUnreachable) or error.sqlstate.startswith("57P"):
+                if self._database.survived():
+                    return self._put_back(leaks)
+                error = ServerUnreachable(service="postgres", url=self._endpoint.safe_url, reason="the server crashed")
+        except SqlFailed as second:
+            error = second
+        return Answer(_first_line(error), nothing, nothing, frozenset(), nothing, nothing, "")
+
+    def _settle_unwatched(self, answer: Answer, leaks: list[Leak]) -> None:
+        """Put back what no event trigger sees; one comparison when nothing of it changed."""
+        found = Unwatched.parse(answer.unwatched or self._database.unwatched())
+        if found == self._expected:
+            return
+        if found.large_objects != self._expected.large_objects and self._expected.large_objects == "0":
+            self._session.query("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+            found = Unwatched.parse(self._database.unwatched())
+        if found.own != self._expected.own and answer.state == "done":
+            self._rebuild(leaks)
+        if found.shared != self._expected.shared:
+            self._stack.pool.wait()  # a role cannot be dropped while a database that knows it is
+            leaks += self._shared.put_back()
+        now = Unwatched.parse(self._database.unwatched())
+        if now.own != self._expected.own:
+            leaks.append(Leak(service="postgres", kind="catalogue", what=_NOT_THE_TEMPLATES))
+        self._expected = now
+
+    def _tidy(self, answer: Answer) -> None:
+        self._written.update(answer.written)
+        self._resets += 1
+        if self._resets % _VACUUM_EVERY == 0 and answer.state == "done":
+            for table in ("realstack.dirty", *sorted(self._written)):
+                self._session.query(f"VACUUM {table}")
+            self._written.clear()
+
+    # --- connection and replacement -----------------------------------------------------------------------------------
+
+    @property
+    def _session(self) -> "Connection":
+        return self._database.session
+
+    def _open(self) -> None:
+        self._database = TrackedDatabase(self._endpoint, ours=self._ours)
+        self._sessions = Sessions(self._database.session, grace_s=self._grace_s)
+
+    def _rebuild(self, leaks: list[Leak]) -> None:
+        """Put a fresh copy of the innermost baseline in the place of the database."""
+        incomplete = [baseline for baseline in self._stack.replayed if baseline.incomplete]
+        if incomplete:
+            what = f"baseline {incomplete[-1].name!r} is lost: {incomplete[-1].incomplete}"
+            leaks.append(Leak(service="postgres", kind="catalogue", what=what))
+        levels: tuple[LevelRows, ...] = ()
+        try:
+            levels = read_levels(self._session, (baseline.level for baseline in self._stack.replayed))
+        except (SqlFailed, ServerUnreachable) as error:
+            if self._stack.replayed:
+                what = f"baselines {[b.name for b in self._stack.replayed]} are lost: {_first_line(error)}"
+                leaks.append(Leak(service="postgres", kind="catalogue", what=what))
+        self._replace(levels)
+
+    def _replace(self, levels: tuple[LevelRows, ...]) -> None:
+        with suppress(SqlFailed, ServerUnreachable):  # session or database gone: then nothing of it is in the way
+            self._database.free()
+        self._database.close()
+        self._stack.pool.replace(self._endpoint.database or "")
+        self._open()
+        self._shared = SharedState(self._session, self._database.home, ours=self._ours, old=self._shared)
+        write_levels(self._database, levels)
+        self._known_pids, self._known_locks = self._database.begin()
+
+    def _push_with_catalogue(self, name: str, level: int) -> None:
+        below = read_levels(self._session, (baseline.level for baseline in self._stack.replayed))
+        self._database.reinstall()
+        self._database.close()
+        pool, incomplete = copy_as_template(self._stack.pool, self._endpoint.database or "", timeout_s=self._grace_s)
+        self._open()
+        self._stack.push(Baseline(name, level, pool=pool, incomplete=incomplete, changes_catalogue=True, below=below))
+
+
+_NOT_THE_TEMPLATES: Final = "database settings, event triggers or large objects differ from the template's for good"
+
+
+def _reason(answer: Answer) -> str:
+    if answer.state == "ddl":
+        return "the catalogue was changed: " + (", ".join(answer.written[:3]) or "DDL")
+    if answer.state == "stale":
+        return "a materialised view was refreshed and its baseline content cannot be computed again"
+    return answer.state
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

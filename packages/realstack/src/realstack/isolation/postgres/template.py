@@ -1,7 +1,8 @@
 """Template databases: made once, flagged in the server when finished, copied for every database a test gets.
 
-The flag is ``datistemplate`` without ``datallowconn``: it lives where the truth is, so it is right for every process and
-after every crash. A database with a template's name and without the flag was left half-made; it is dropped and made anew.
+The flag is ``datistemplate`` without ``datallowconn``: it lives where the truth is, so it is right for every process
+and after every crash. A database with a template's name and without the flag was left half-made; it is dropped and made
+anew.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,7 @@
 """Puts into a database what the isolation engine needs: who was written, and how to put it back.
 
-Installed once, in the template; clones inherit it (``CREATE DATABASE ... TEMPLATE`` copies files, so that the oids in the
-generated functions stay good).
+Installed once, in the template; clones inherit it (``CREATE DATABASE ... TEMPLATE`` copies files, so that the oids in
+the generated functions stay good).
 """
 
 from pathlib import Path
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: process, from one that a test made, and it costs no statement of its own.
 MARK: Final = 1_999_983
 
+_COVER: Final = "SELECT realstack.cover();"
 _SCRIPTS: Final = Path(__file__).with_name("sql")
 
 
@@ -31,7 +32,9 @@ def install(connection: "Connection") -> None:
         SqlFailed: it is installed already, or the user is no superuser.
     """
     version = major_version(connection)
-    connection.script(f"{_read('tracking.sql')}\nSELECT realstack.cover();\n{_reset_script(version)}")
+    connection.script(
+        "\n".join((_read("tracking.sql"), _COVER, _filled("reset.sql", version), _filled("baseline.sql", version)))
+    )
 
 
 def is_installed(connection: "Connection") -> bool:
@@ -39,9 +42,11 @@ def is_installed(connection: "Connection") -> bool:
     return connection.query("SELECT to_regprocedure('realstack.cover()') IS NOT NULL") == [("t",)]
 
 
-def _reset_script(version: int) -> str:
-    acl = "(SELECT sum(hashtext(oid || ' ' || xmin::text)) FROM pg_parameter_acl)," if version >= 15 else ""
-    return _read("reset.sql").replace("{parameter_acl}", acl).replace("{moved_sequences}", _moved_sequences(version))
+def _filled(name: str, version: int) -> str:
+    acl = (
+        "(SELECT coalesce(sum(hashtext(oid || ' ' || xmin::text)), 0) FROM pg_parameter_acl)" if version >= 15 else "0"
+    )
+    return _read(name).replace("{parameter_acl}", acl).replace("{moved_sequences}", _moved_sequences(version))
 
 
 def _moved_sequences(version: int) -> str:

@@ -1,33 +1,28 @@
 -- Puts the database back in one call. Compiled once a session, its plans kept; the kit's session runs it as a superuser
 -- with session_replication_role = replica.
 
--- What no event trigger sees and every database of the server shares; databases of the kit's own carry its mark.
-CREATE FUNCTION realstack.shared_state(mark int, ours bool) RETURNS text LANGUAGE plpgsql
+-- What no event trigger sees, a line each, in the order of the fields in shared.py; databases of the kit's own carry its
+-- mark. First what all databases of the server share, then what is this database's.
+CREATE FUNCTION realstack.unwatched(home oid, mark int, ours bool) RETURNS text LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
-    RETURN concat_ws('/',
-        (SELECT sum(hashtext(oid || ' ' || xmin::text)) FROM pg_authid),
-        (SELECT sum(hashtext(xmin::text)) FROM pg_auth_members),
-        (SELECT sum(hashtext(xmin::text)) FROM pg_db_role_setting),
-        (SELECT sum(hashtext(datname)) FROM pg_database WHERE datconnlimit <> mark),
-        (SELECT sum(hashtext(oid || ' ' || xmin::text)) FROM pg_tablespace),
-        (SELECT sum(hashtext(xmin::text)) FROM pg_shdescription),
-        {parameter_acl}
-        (SELECT sum(hashtext(slot_name || coalesce(database, ''))) FROM pg_get_replication_slots() s
-            LEFT JOIN LATERAL (SELECT datname AS database FROM pg_database d WHERE d.oid = s.datoid) d ON true),
-        CASE WHEN ours THEN hashtext(pg_read_file('postgresql.auto.conf')) END);
-END $body$;
-
--- The same for this database alone: event triggers (which do not watch themselves), its own row, large objects.
-CREATE FUNCTION realstack.local_state(home oid) RETURNS text LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $body$
-BEGIN
-    RETURN concat_ws('/',
-        (SELECT sum(hashtext(xmin::text)) FROM pg_event_trigger),
-        (SELECT concat(datacl, datconnlimit, datdba, datallowconn, datistemplate) FROM pg_database WHERE oid = home),
-        (SELECT coalesce(sum(hashtext(oid || ' ' || xmin::text)), 0) FROM pg_largeobject_metadata),
-        CASE WHEN EXISTS (SELECT FROM pg_largeobject_metadata) THEN
-            (SELECT sum(hashtext(loid || ' ' || pageno || ' ' || xmin::text)) FROM pg_largeobject) END);
+    RETURN (SELECT sum(hashtext(oid || ' ' || xmin::text)) FROM pg_authid)
+        || E'\n' || (SELECT coalesce(sum(hashtext(xmin::text)), 0) FROM pg_auth_members)
+        || E'\n' || (SELECT coalesce(sum(hashtext(setdatabase || ' ' || xmin::text)), 0) FROM pg_db_role_setting)
+        || E'\n' || (SELECT coalesce(sum(hashtext(datname)), 0) FROM pg_database WHERE datconnlimit <> mark)
+        || E'\n' || (SELECT sum(hashtext(oid || ' ' || xmin::text)) FROM pg_tablespace)
+        || E'\n' || (SELECT coalesce(sum(hashtext(objoid || ' ' || xmin::text)), 0) FROM pg_shdescription)
+        || E'\n' || {parameter_acl}
+        || E'\n' || (SELECT coalesce(sum(hashtext(slot_name || coalesce(datoid::text, ''))), 0)
+                     FROM pg_get_replication_slots() WHERE NOT temporary)
+        || E'\n' || CASE WHEN ours THEN hashtext(pg_read_file('postgresql.auto.conf')) ELSE 0 END
+        || E'\n' || (SELECT coalesce(sum(hashtext(xmin::text)), 0) FROM pg_event_trigger)
+        || E'\n' || (SELECT concat(datacl, datconnlimit, ' ', datdba, datallowconn, datistemplate)
+                     FROM pg_database WHERE oid = home)
+        || E'\n' || CASE WHEN EXISTS (SELECT FROM pg_largeobject_metadata) THEN
+            (SELECT sum(hashtext(oid || ' ' || xmin::text)) FROM pg_largeobject_metadata)
+            + (SELECT coalesce(sum(hashtext(loid || ' ' || pageno || ' ' || xmin::text)), 0) FROM pg_largeobject)
+            ELSE 0 END;
 END $body$;
 
 CREATE FUNCTION realstack.put_sequences_back() RETURNS text LANGUAGE plpgsql
@@ -41,7 +36,7 @@ BEGIN
             EXECUTE format('ALTER SEQUENCE %s RESTART', s.relid::regclass);
         END IF;
         PERFORM setval(s.relid::regclass, s.last_value, s.is_called);
-        moved := concat_ws(',', moved, s.relid);
+        moved := concat_ws(E'\n', moved, s.relid::regclass);
     END LOOP;
     RETURN moved;
 END $body$;
@@ -63,37 +58,65 @@ BEGIN
     RETURN NULL;
 END $body$;
 
--- state: 'busy' somebody holds a transaction open, nothing was done; 'prepared' the same for prepared ones; 'ddl' the
+-- Who is there before a test: what it leaves open is told from what lived before.
+CREATE FUNCTION realstack.begin(home oid, OUT pids text, OUT locks text) LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    others int;
+BEGIN
+    SELECT '{' || string_agg(a.pid::text, ',') || '}', count(*) INTO pids, others
+        FROM pg_stat_get_activity(NULL) a WHERE a.datid = home;
+    IF others > 1 THEN
+        locks := realstack.advisory_locks(home);
+    END IF;
+END $body$;
+
+CREATE FUNCTION realstack.advisory_locks(home oid) RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    RETURN (SELECT string_agg(concat_ws(':', l.pid, l.classid, l.objid, l.objsubid, l.mode), E'\n')
+            FROM pg_lock_status() l
+            WHERE l.locktype = 'advisory' AND l.granted AND l.database = home AND l.pid <> pg_backend_pid());
+END $body$;
+
+-- state: 'busy' somebody holds a transaction open, 'prepared' a prepared one is left: nothing was done; 'ddl' the
 -- catalogue was changed, nothing was put back; 'stale' a materialised view cannot be put back; 'done'.
 CREATE FUNCTION realstack.reset(
     home oid, known int[], mark int, ours bool,
-    OUT state text, OUT strangers text, OUT busy text, OUT written text, OUT moved text, OUT shared text, OUT local text
+    OUT state text, OUT strangers text, OUT busy text, OUT locking text, OUT written text, OUT moved text,
+    OUT unwatched text
 ) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     rels oid[];
     rel oid;
+    others int;
 BEGIN
-    SELECT string_agg(a.pid::text, ',') FILTER (WHERE a.pid <> ALL (known) AND a.application_name NOT LIKE 'realstack%'),
+    SELECT count(*),
+           string_agg(a.pid::text, ',') FILTER (WHERE a.pid <> ALL (known) AND a.application_name NOT LIKE 'realstack%'),
            string_agg(a.pid::text, ',') FILTER (WHERE a.xact_start IS NOT NULL)
-        INTO strangers, busy FROM pg_stat_get_activity(NULL) a
+        INTO others, strangers, busy FROM pg_stat_get_activity(NULL) a
         WHERE a.datid = home AND a.pid <> pg_backend_pid() AND a.backend_type IN ('client backend', 'walsender');
     IF busy IS NOT NULL THEN
         state := 'busy';
         RETURN;
     END IF;
+    IF others > 0 THEN
+        locking := realstack.advisory_locks(home);
+    END IF;
     IF EXISTS (SELECT FROM pg_prepared_xact() p WHERE p.dbid = home) THEN
         state := 'prepared';
         RETURN;
     END IF;
-    WITH gone AS (DELETE FROM realstack.dirty RETURNING relid)
-        SELECT array_agg(DISTINCT relid), string_agg(DISTINCT relid::text, ',') INTO rels, written FROM gone;
+    WITH gone AS (DELETE FROM realstack.dirty RETURNING relid) SELECT array_agg(DISTINCT relid) INTO rels FROM gone;
     IF 0 = ANY (rels) THEN
+        SELECT string_agg(DISTINCT concat_ws(' ', d.tag, d.object), E'\n') INTO written FROM realstack.ddl d;
         state := 'ddl';
         RETURN;
     END IF;
     IF rels IS NOT NULL THEN
         FOREACH rel IN ARRAY rels LOOP
             PERFORM realstack.restore(rel);
+            written := concat_ws(E'\n', written, rel::regclass);
         END LOOP;
         IF EXISTS (SELECT FROM realstack.views) AND realstack.put_views_back(rels) IS NOT NULL THEN
             state := 'stale';
@@ -101,13 +124,6 @@ BEGIN
         END IF;
     END IF;
     moved := realstack.put_sequences_back();
-    shared := realstack.shared_state(mark, ours);
-    local := realstack.local_state(home);
+    unwatched := realstack.unwatched(home, mark, ours);
     state := 'done';
 END $body$;
-
--- They may only exist once everything else does: from here on, DDL is noted.
-CREATE EVENT TRIGGER realstack_ddl ON ddl_command_end EXECUTE PROCEDURE realstack.note_ddl();
-CREATE EVENT TRIGGER realstack_drop ON sql_drop EXECUTE PROCEDURE realstack.note_drop();
-ALTER EVENT TRIGGER realstack_ddl ENABLE ALWAYS;
-ALTER EVENT TRIGGER realstack_drop ENABLE ALWAYS;

@@ -9,6 +9,8 @@ CREATE SCHEMA realstack;
 -- Unlogged, so that logical decoding and publications FOR ALL TABLES never show it. relid 0 stands for DDL.
 CREATE UNLOGGED TABLE realstack.dirty (relid oid NOT NULL) WITH (autovacuum_enabled = off);
 CREATE UNLOGGED TABLE realstack.ddl (tag text NOT NULL, object text);
+-- A crash empties what is unlogged; without this row, nobody knows what was written.
+CREATE UNLOGGED TABLE realstack.alive AS SELECT true AS yes;
 
 -- known: transactions whose rows are baseline rows; NULL: not known yet, the next restore rewrites the table.
 CREATE TABLE realstack.baselines (relid oid PRIMARY KEY, known xid[]);

@@ -1,0 +1,1 @@
+"""How a test gets a state of its own in each service."""

@@ -1,0 +1,215 @@
+"""What all databases of a server share: roles, settings, databases, slots. No trigger watches it, so it is compared.
+
+A signature of it comes back with every reset; only when that differs is anything read here. Another worker's test may
+have made the change. What names this database, or happens while nobody else is at work on the server, is this test's and
+is put back; anything else is told as a leak and left alone.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from realstack.abc import Leak
+from realstack.errors import SqlFailed
+from realstack.isolation.postgres._session import literal, quoted
+from realstack.isolation.postgres.tracking import MARK
+
+if TYPE_CHECKING:
+    from realstack.services.postgres.wire import Connection
+
+#: Lines of ``realstack.unwatched`` that are the server's; the last three are the database's own.
+_SHARED_LINES: Final = 9
+_CATALOGUES: Final = ("pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_shdescription", "pg_parameter_acl")
+_DATABASE_CLASS: Final = 1262  # oid of pg_database, in pg_shdescription.classoid
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unwatched:
+    """The signature of everything no event trigger sees."""
+
+    shared: str
+    event_triggers: str
+    own_row: str
+    large_objects: str
+
+    @property
+    def own(self) -> tuple[str, str, str]:
+        """The part that is this database's."""
+        return self.event_triggers, self.own_row, self.large_objects
+
+    @classmethod
+    def parse(cls, text: str) -> "Unwatched":
+        lines = text.split("\n")
+        event_triggers, own_row, large_objects = lines[_SHARED_LINES:]
+        return cls("\n".join(lines[:_SHARED_LINES]), event_triggers, own_row, large_objects)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """The shared catalogue as it was: rows as JSON, by catalogue."""
+
+    rows: dict[str, frozenset[str]]
+    databases: frozenset[str]
+    tablespaces: frozenset[str]
+    #: (name, oid of its database or "")
+    slots: frozenset[tuple[str, str]]
+    settings: str
+
+
+class SharedState:
+    """The server-wide catalogue as one worker left it, and the way back to it."""
+
+    def __init__(self, session: "Connection", home: str, *, ours: bool, old: "SharedState | None" = None) -> None:
+        """Note what is there; with *old*, keep what that one noted (the database was replaced in between)."""
+        self._session, self._home, self._ours = session, home, ours
+        self._catalogues = [name for name in _CATALOGUES if self._exists(name)]
+        self._noted: _Snapshot = old._noted if old else self._read()
+
+    def note(self) -> None:
+        """Take what is there now as what to go back to."""
+        self._noted = self._read()
+
+    def put_back(self) -> list[Leak]:
+        """Undo what this worker's test did since the last note; tell what may have been somebody else's."""
+        found = self._read()
+        alone = self._is_alone()
+        leaks = [
+            *self._drop_slots(found, alone=alone),
+            *self._drop_new(found.databases - self._noted.databases, "database", _drop_database_sql, alone=alone),
+            *self._drop_roles(found, alone=alone),
+            *self._drop_new(
+                found.tablespaces - self._noted.tablespaces, "tablespace", _drop_tablespace_sql, alone=alone
+            ),
+        ]
+        self._restore_rows(alone=alone)
+        if found.settings != self._noted.settings:
+            leaks += self._restore_settings(alone=alone)
+        self.note()
+        return leaks
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def _exists(self, catalogue: str) -> bool:
+        return self._session.query(f"SELECT to_regclass('pg_catalog.{catalogue}') IS NOT NULL") == [("t",)]
+
+    def _column(self, sql: str, *params: str | int) -> frozenset[str]:
+        return frozenset(value or "" for (value,) in self._session.query(sql, *params))
+
+    def _read(self) -> _Snapshot:
+        slots = self._session.query("SELECT slot_name, datoid FROM pg_replication_slots WHERE NOT temporary")
+        return _Snapshot(
+            rows={name: self._column(f"SELECT to_jsonb(c) FROM {name} c") for name in self._catalogues},
+            databases=self._column("SELECT datname FROM pg_database WHERE datconnlimit <> $1", MARK),
+            tablespaces=self._column("SELECT spcname FROM pg_tablespace"),
+            slots=frozenset((name or "", database or "") for name, database in slots),
+            settings=self._settings(),
+        )
+
+    def _settings(self) -> str:
+        if not self._ours:
+            return ""
+        return self._session.query("SELECT pg_read_file('postgresql.auto.conf')")[0][0] or ""
+
+    def _is_alone(self) -> bool:
+        """Tell whether no session of anybody's is in another worker's database; admin sessions sit in ``postgres``."""
+        return not self._session.query(
+            "SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND datid <> $1"
+            " AND datname NOT IN ('postgres', 'template1') LIMIT 1",
+            self._home,
+        )
+
+    # --- putting back -------------------------------------------------------------------------------------------------
+
+    def _drop_slots(self, found: _Snapshot, *, alone: bool) -> list[Leak]:
+        leaks = []
+        for name, database in sorted(found.slots - self._noted.slots):
+            if database not in ("", self._home):
+                continue  # another database's
+            what = f"slot {name!r}"
+            if alone or database == self._home:
+                self._session.query(
+                    "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active",
+                    name,
+                )
+                what += self._attempt(f"SELECT pg_drop_replication_slot({literal(name)})")
+            else:
+                what += _NOT_SURE
+            leaks.append(Leak(service="postgres", kind="replication slot", what=what))
+        return leaks
+
+    def _drop_roles(self, found: _Snapshot, *, alone: bool) -> list[Leak]:
+        before = {json.loads(row)["oid"] for row in self._noted.rows["pg_authid"]}
+        added = {row["rolname"] for row in map(json.loads, found.rows["pg_authid"]) if row["oid"] not in before}
+        for name in added if alone else ():
+            self._attempt(f"DROP OWNED BY {quoted(name)} CASCADE")
+        return self._drop_new(added, "role", _drop_role_sql, alone=alone)
+
+    def _drop_new(self, names: Iterable[str], kind: str, drop: Callable[[str], str], *, alone: bool) -> list[Leak]:
+        """Drop what was made; that is no leak, only what could not be dropped is."""
+        leaks = []
+        for name in sorted(names):
+            remark = self._attempt(drop(name)) if alone else _NOT_SURE
+            if remark:
+                leaks.append(Leak(service="postgres", kind=kind, what=f"{kind} {name!r}{remark}"))
+        return leaks
+
+    def _attempt(self, sql: str) -> str:
+        try:
+            self._session.query(sql)
+        except SqlFailed as error:
+            return f" could not be removed: {error.message}{error.more}"
+        return ""
+
+    def _restore_rows(self, *, alone: bool) -> None:
+        """Put altered and lost rows back as they were, oids included, by writing the catalogue itself."""
+        changes = []
+        for name in self._catalogues:
+            there = self._column(f"SELECT to_jsonb(c) FROM {name} c")
+            added = {row for row in there - self._noted.rows[name] if alone or self._is_own(name, row)}
+            lost = {row for row in self._noted.rows[name] - there if alone or self._is_own(name, row)}
+            if added:
+                listed = ", ".join(literal(row) for row in sorted(added))
+                changes.append(f"DELETE FROM {name} c WHERE to_jsonb(c) IN (SELECT unnest(ARRAY[{listed}])::jsonb)")
+            changes += [
+                f"INSERT INTO {name} SELECT * FROM jsonb_populate_record(NULL::{name}, {literal(row)})"
+                for row in sorted(lost)
+            ]
+        if changes:
+            # the setting is the session's for these statements only; rows of roles keep their oid this way
+            text = "; ".join(changes)
+            self._session.script(f"BEGIN; SET LOCAL allow_system_table_mods = on; {text}; COMMIT")
+
+    def _is_own(self, catalogue: str, row: str) -> bool:
+        values: dict[str, Any] = json.loads(row)
+        if catalogue == "pg_db_role_setting":
+            return str(values["setdatabase"]) == self._home
+        if catalogue == "pg_shdescription":
+            return str(values["classoid"]) == str(_DATABASE_CLASS) and str(values["objoid"]) == self._home
+        return False
+
+    def _restore_settings(self, *, alone: bool) -> list[Leak]:
+        if not alone:
+            return [Leak(service="postgres", kind="setting", what=f"ALTER SYSTEM{_NOT_SURE}")]
+        self._session.query("ALTER SYSTEM RESET ALL")
+        for line in self._noted.settings.splitlines():
+            name, separator, value = line.partition(" = ")
+            if separator and not line.startswith("#"):
+                self._session.query(f"ALTER SYSTEM SET {quoted(name)} = {value}")
+        self._session.query("SELECT pg_reload_conf()")
+        return []
+
+
+_NOT_SURE: Final = " may have been made by another worker's test: left as it is"
+
+
+def _drop_database_sql(name: str) -> str:
+    return f"DROP DATABASE {quoted(name)} WITH (FORCE)"
+
+
+def _drop_role_sql(name: str) -> str:
+    return f"DROP ROLE {quoted(name)}"
+
+
+def _drop_tablespace_sql(name: str) -> str:
+    return f"DROP TABLESPACE {quoted(name)}"
