@@ -218,21 +218,23 @@ def test_joining_a_run_that_is_gone_is_an_error_at_once(base: Path) -> None:
         join_supervisor(base / "gone").processes()
 
 
-def _sigkill_leaves_nothing(start_owner: StartOwner, *, times: int) -> None:
-    for _ in range(times):
-        owned = start_owner("wait")
-        owned.owner.kill()
-        owned.assert_nothing_left()
+def _sigkill_leaves_nothing(start_owner: StartOwner, *, times: int, at_once: int) -> None:
+    for _ in range(times // at_once):
+        together = [start_owner("wait") for _ in range(at_once)]
+        for owned in together:
+            owned.owner.kill()
+        for owned in together:
+            owned.assert_nothing_left()
 
 
 def test_thirty_killed_owners_leave_nothing(start_owner: StartOwner) -> None:
-    _sigkill_leaves_nothing(start_owner, times=30)
+    _sigkill_leaves_nothing(start_owner, times=30, at_once=5)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_hundred_killed_owners_leave_nothing(start_owner: StartOwner) -> None:
-    _sigkill_leaves_nothing(start_owner, times=100)
+    _sigkill_leaves_nothing(start_owner, times=100, at_once=1)
 
 
 def _made(folder: Path) -> None:
