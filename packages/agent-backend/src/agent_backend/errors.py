@@ -79,6 +79,19 @@ class StorageUnavailable(BackendError, ConnectionError):
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
+class StorageFull(BackendError):
+    """A store has no room for what it was given; what it has is unharmed."""
+
+    service: str
+    url: str
+    """Masked."""
+    reason: str
+    problem = "{self.service} at {self.url} is full: {self.reason}"
+    hint = "give it more room, or store less and for a shorter time"
+    retryable = True
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
 class LoginRefused(BackendError):
     """A store answers and does not let us in: password, user or database name."""
 

@@ -267,13 +267,12 @@ class PostgresDatabase:
             PoolExhausted: none became free in time.
             StorageUnavailable: a new one could not be opened.
         """
-        if self._free and self._loop is asyncio.get_running_loop():
-            connection = self._free.pop()
-            if not connection.is_closed():
-                self._in_use += 1
-                return connection
-            await self._release(connection)
-            return await self.take()
+        if self._loop is asyncio.get_running_loop():
+            while self._free:
+                connection = self._free.pop()
+                if _is_open(connection):
+                    self._in_use += 1
+                    return connection
         return await self._acquire(await self._open_pool())
 
     async def give_back(self, connection: "Pooled", *, is_clean: bool = False) -> None:
@@ -284,7 +283,8 @@ class PostgresDatabase:
             is_clean: nothing was interrupted on it and its session is as it was, so that it need not be reset.
         """
         self._in_use -= 1
-        if is_clean and not (self._waiting or self._is_closed or connection.is_in_transaction()):
+        may_stay = is_clean and not (self._waiting or self._is_closed)
+        if may_stay and _is_open(connection) and not connection.is_in_transaction():
             self._free.append(connection)
         else:
             await self._release(connection)
@@ -359,3 +359,10 @@ class PostgresDatabase:
             )
         except POSTGRES_FAILURES as error:
             raise self.translate(error) from error
+
+
+def _is_open(connection: "Pooled") -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # it closed while it lay there, and asyncpg's pool has taken it back
+        return False

@@ -10,6 +10,7 @@ import redis.asyncio
 from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from agent_backend.errors import (
     BackendError,
@@ -17,6 +18,7 @@ from agent_backend.errors import (
     PoolExhausted,
     StatementRefused,
     StorageClosed,
+    StorageFull,
     StorageTimeout,
     StorageUnavailable,
     WrongEventLoop,
@@ -32,8 +34,14 @@ _NO_ENTRY = (
     exceptions.AuthenticationWrongNumberOfArgsError,
     exceptions.NoPermissionError,
 )
-#: Refusals that pass: still loading, no master, over its memory limit, read-only during a failover.
-_PASSING = (exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.TryAgainError, exceptions.OutOfMemoryError)
+#: Nobody there, or refusals that pass: still loading, no master, read-only during a failover.
+_AWAY = (
+    exceptions.ConnectionError,
+    exceptions.ReadOnlyError,
+    exceptions.MasterDownError,
+    exceptions.TryAgainError,
+    OSError,
+)
 
 
 class RedisScript:
@@ -85,6 +93,8 @@ class RedisDatabase:
             socket_connect_timeout=connect_timeout_s,
             retry=Retry(NoBackoff(), 0),
             client_name=client_name,
+            # with them, redis-py hands out idle connections that the server has closed (tried with 8.1.0)
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
         #: redis-py's own client on the same pool; answers are texts.
         self.client: redis.asyncio.Redis = redis.asyncio.Redis(connection_pool=self.pool)
@@ -169,8 +179,10 @@ class RedisDatabase:
             return LoginRefused(**where, reason=str(error))
         if isinstance(error, TimeoutError | exceptions.TimeoutError):
             return StorageTimeout(**where, waited_s=self._command_timeout_s)
-        if isinstance(error, exceptions.ConnectionError | OSError | _PASSING):
+        if isinstance(error, _AWAY):
             return StorageUnavailable(**where, reason=str(error) or type(error).__name__)
+        if isinstance(error, exceptions.OutOfMemoryError) or "-OOM " in str(error):  # the latter inside a script
+            return StorageFull(**where, reason=str(error))
         code = str(error).partition(" ")[0]
         return StatementRefused(service=_SERVICE, code=code if code.isupper() else "ERR", message=str(error))
 
