@@ -23,7 +23,7 @@ def render(config: Config) -> list[Row]:
     return rows
 
 
-def _rows(config: Config, prefix: str, settings: Any) -> Iterator[Row]:  # noqa: ANN401 - one of the config classes
+def _rows(config: Config, prefix: str, settings: Any) -> Iterator[Row]:
     for field in parsers(type(settings)):
         yield prefix + field, _shown(field, getattr(settings, field), config.root), config.source(prefix + field)
 

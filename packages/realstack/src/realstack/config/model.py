@@ -23,7 +23,7 @@ URL_SCHEMES = {
 
 
 # ANN401: a field takes whatever type its class declares
-def setting(parse: Parse, default: Any, *, shown: bool = True) -> Any:  # noqa: ANN401
+def setting(parse: Parse, default: Any, *, shown: bool = True) -> Any:
     """Declare a setting: how it is read, what it is when nobody says, and whether ``repr`` may show it."""
     if callable(default):
         return dataclasses.field(default_factory=default, metadata={"parse": parse}, repr=shown)

@@ -86,7 +86,7 @@ def _read(prefix: str, owner: type[Any], stated: Layer, root: Path) -> dict[str,
     }
 
 
-def _value(key: str, parse: Any, raw: object, source: str, root: Path) -> Any:  # noqa: ANN401 - any setting's type
+def _value(key: str, parse: Any, raw: object, source: str, root: Path) -> Any:
     try:
         return parse(raw, root)
     except Refused as refusal:
@@ -162,6 +162,6 @@ def _cache_folder(environ: Mapping[str, str]) -> tuple[object, str]:
     return f"{environ.get('HOME') or '~'}/.cache/realstack", "default"
 
 
-def with_changes(config: Config, **changes: Any) -> Config:  # noqa: ANN401 - any setting's type
+def with_changes(config: Config, **changes: Any) -> Config:
     """Return *config* with some of its top values replaced; for ``open_stack`` and the runner."""
     return dataclasses.replace(config, **changes)

@@ -1,0 +1,33 @@
+"""What a command's exit code says; the same for every command, so that a script can tell."""
+
+from realstack.errors import (
+    ConfigInvalid,
+    ConfigUnknown,
+    RealstackError,
+    ServerStartFailed,
+    ServerUnreachable,
+    ServiceUnavailable,
+)
+
+OK = 0
+FAILED = 1
+USAGE = 2
+NOTHING_RAN = 3
+UNAVAILABLE = 4
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells count; another signal gives 128 and its own number."""
+
+MEANING = f"""exit codes:
+  {OK}    done; for run: every test that ran passed
+  {FAILED}    failed: a test, a check of doctor, the command itself
+  {USAGE}    wrong use: an unknown option, setting or value
+  {NOTHING_RAN}    nothing ran: no test was selected, or every one was skipped
+  {UNAVAILABLE}    a service that was asked for could not be had
+  {INTERRUPTED}  interrupted (128 and the signal's number)"""
+
+
+def code_of(error: RealstackError) -> int:
+    """Return the exit code that *error* ends a command with."""
+    if isinstance(error, ConfigInvalid | ConfigUnknown):
+        return USAGE
+    return UNAVAILABLE if isinstance(error, ServiceUnavailable | ServerUnreachable | ServerStartFailed) else FAILED

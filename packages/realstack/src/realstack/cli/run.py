@@ -1,0 +1,274 @@
+"""``realstack run``: the unified runner. Every flag is obeyed; one that is not built is refused by name."""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from realstack.cli.exits import FAILED, INTERRUPTED, NOTHING_RAN, OK, UNAVAILABLE, USAGE
+from realstack.cli.project import load_config
+from realstack.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from realstack.config import Config
+    from realstack.runner.execution import ReadyService, SuiteRun
+    from realstack.runner.plan import RunPlan
+
+_SERVICES = ("postgres", "redis", "clickhouse", "app")
+#: Flags of earlier runners that this one does not have, and what to use instead.
+NOT_BUILT = {
+    "--env": "set the services in [tool.realstack] or the environment",
+    "--exclude-env": "select with --markers",
+    "--allow-prod": "production is never tested on; see allow_remote in the configuration",
+    "--real-llm": "give a key in the environment",
+    "--execution-mode": "select with --category",
+    "--fail-fast-mode": "--fast-fail stops at the first failure",
+    "--resume-from": "--failed-first begins with what failed",
+    "--window-size": "",
+    "--disable-auto-split": "",
+    "--splitting-strategy": "--workers spreads the tests",
+    "--max-workers": "--workers N",
+    "--no-dependencies": "categories do not depend on each other",
+    "--skip-deps": "categories do not depend on each other",
+    "--html-output": "--json-output FILE",
+    "--profile": "hand --durations=10 to pytest: realstack run -- --durations=10",
+    "--progress-mode": "",
+    "--show-warnings": "hand -W to pytest: realstack run -- -W default",
+    "--show-category-stats": "--list-categories",
+    "--no-validate": "",
+    "--full-validate": "",
+    "--use-alpine": "images are pinned by version in the container provider",
+    "--no-alpine": "images are pinned by version in the container provider",
+    "--no-docker": "leave container out of the providers",
+    "--skip-docker": "leave container out of the providers",
+    "--use-layers": "select with --category",
+    "--layers": "select with --category",
+    "--background-e2e": "",
+    "--max-parallel-layers": "--workers N",
+    "--enable-monitoring": "",
+}
+
+
+class _NotBuilt(argparse.Action):
+    """A flag that other runners take: named and refused, never ignored."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002  argparse decides the signature
+        values: str | Sequence[Any] | None,  # noqa: ARG002  the same
+        option_string: str | None = None,
+    ) -> NoReturn:
+        instead = NOT_BUILT[str(option_string)]
+        parser.error(f"{option_string} is not built into this runner" + (f"; {instead}" if instead else ""))
+
+
+def add_parser(subparsers: Any, shared: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser(
+        "run",
+        parents=[shared],
+        help="run the suite on real services",
+        description=(
+            "Run the project's tests with pytest. Says before the tests which services they need, where those come "
+            "from and what isolation costs; afterwards what ran, failed and was skipped, and why."
+        ),
+        epilog="what stands behind -- goes to pytest as it is: realstack run --category integration -- --durations=5",
+        allow_abbrev=False,
+    )
+    _add_selection(parser)
+    _add_services(parser)
+    _add_execution(parser)
+    for flag in NOT_BUILT:
+        parser.add_argument(flag, action=_NotBuilt, nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("pytest_arguments", nargs="*", metavar="-- ARGUMENT", help="arguments for pytest itself")
+    parser.set_defaults(command=run)
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to run")
+    group.add_argument(
+        "--category", action="append", default=[], metavar="CATEGORY", help="a kind of tests; may be repeated"
+    )
+    group.add_argument(
+        "--categories", action="extend", dest="category", nargs="+", metavar="CATEGORY", help="several at once"
+    )
+    group.add_argument("--list-categories", action="store_true", help="print the categories and leave")
+    group.add_argument(
+        "--service",
+        action="append",
+        default=[],
+        choices=_SERVICES,
+        help="only tests that need this service; may be repeated",
+    )
+    group.add_argument("--test-file", action="extend", nargs="+", default=[], metavar="PATH", help="only these files")
+    group.add_argument("-k", "--pattern", "--keyword", metavar="EXPRESSION", help="only tests whose name matches")
+    group.add_argument("-m", "--markers", metavar="EXPRESSION", help="only tests with these markers")
+
+
+def _add_services(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("services")
+    group.add_argument(
+        "--real-services",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="run on real services (the default)",
+    )
+    group.add_argument(
+        "--require-services", action="store_true", default=None, help="a missing service fails its tests: for CI"
+    )
+
+
+def _add_execution(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how to run")
+    group.add_argument("--parallel", action="store_true", help="one process per core, or as many as --workers says")
+    group.add_argument("--workers", type=_count, metavar="N", help="in this many processes")
+    group.add_argument("--fast-fail", action="store_true", help="stop at the first failure")
+    group.add_argument("--failed-first", "--ff", action="store_true", help="begin with what failed last time")
+    group.add_argument("--coverage", "--cov", action="store_true", help="measure coverage (needs pytest-cov)")
+    group.add_argument("--min-coverage", type=float, metavar="PERCENT", help="fail below this coverage")
+    group.add_argument("--json-output", type=Path, metavar="FILE", help="write what came of it to FILE")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the suite and judge."""
+    from realstack.config import read_environment
+    from realstack.runner.execution import config_for, run_suite
+
+    terminal: Terminal = args.terminal
+    if args.list_categories:
+        return _list_categories(terminal)
+    plan = _plan(args)
+    plan.check()
+    config = config_for(plan, load_config())
+    suite = run_suite(
+        plan, config, environ=read_environment(), on_ready=lambda services, missing: _show(terminal, services, missing)
+    )
+    code, reason = _judge(suite, config)
+    _summarise(terminal, suite, code, reason)
+    if args.json_output:
+        _write_json(args.json_output, suite, plan, code=code, reason=reason)
+    return code
+
+
+def _plan(args: argparse.Namespace) -> "RunPlan":
+    from realstack.runner.categories import find_categories
+    from realstack.runner.plan import RunPlan
+
+    return RunPlan(
+        categories=find_categories(args.category),
+        services=tuple(dict.fromkeys(args.service)),
+        files=tuple(Path(file).absolute() for file in args.test_file),
+        pattern=args.pattern,
+        markers=args.markers,
+        workers=args.workers or ("auto" if args.parallel else None),
+        fast_fail=args.fast_fail,
+        failed_first=args.failed_first,
+        coverage=args.coverage,
+        min_coverage=args.min_coverage,
+        real_services=args.real_services,
+        require_services=args.require_services,
+        verbosity=args.verbose - args.quiet,
+        extra=tuple(args.pytest_arguments),
+    )
+
+
+def _show(terminal: Terminal, services: Iterable["ReadyService"], missing: Iterable[tuple[str, str]]) -> None:
+    """Say what the tests are about to run on."""
+    rows = [
+        (
+            service.name,
+            service.version,
+            service.provider,
+            f"{service.started_in_s * 1000:.0f} ms",
+            "-"
+            if service.isolation_cost_s is None
+            else f"{service.isolation} {service.isolation_cost_s * 1000:.2f} ms",
+            service.note,
+        )
+        for service in services
+    ]
+    if rows:
+        terminal.line()
+        terminal.table(rows, headers=("SERVICE", "VERSION", "PROVIDER", "READY IN", "ISOLATION", ""))
+        terminal.line()
+    for service, reason in missing:
+        terminal.line(f"{service} cannot be had: {reason}", "yellow")
+
+
+def _judge(suite: "SuiteRun", config: "Config") -> tuple[int, str]:
+    """Return the exit code and, unless all is well, the reason."""
+    results = suite.results
+    if suite.interrupted:
+        return INTERRUPTED, "interrupted"
+    if results.exit_status is None:
+        return FAILED, "pytest ended without saying how; what it printed is above"
+    if suite.missing and config.require_services:
+        return UNAVAILABLE, f"{', '.join(service for service, _ in suite.missing)} could not be had"
+    if results.failed:
+        return FAILED, "tests failed"
+    if results.exit_status == 4:
+        return USAGE, "pytest refused its arguments; what it said is above"
+    if results.why_nothing_ran:
+        return NOTHING_RAN, f"nothing ran: {results.why_nothing_ran}"
+    # for instance coverage below the wanted one, or a plugin's own verdict
+    return (FAILED, f"pytest failed (its exit status was {results.exit_status})") if results.exit_status else (OK, "")
+
+
+def _summarise(terminal: Terminal, suite: "SuiteRun", code: int, reason: str) -> None:
+    results = suite.results
+    counts = results.counts
+    parts = [f"{counts[name]} {name}" for name in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")]
+    shown = [part for part in parts if not part.startswith("0 ")]
+    terminal.line()
+    terminal.line(
+        f"{len(results.tests)} tests: {', '.join(shown) or 'none ran'} in {suite.seconds:.1f} s",
+        "green" if code == OK else "red",
+    )
+    for service, why, count in results.skips:
+        terminal.line(f"  skipped {count}, {service}: {why}", "yellow")
+    for nodeid in results.collect_errors:
+        terminal.line(f"  could not be collected: {nodeid}", "red")
+    if reason:
+        terminal.line(reason, "red")
+
+
+def _write_json(file: Path, suite: "SuiteRun", plan: "RunPlan", *, code: int, reason: str) -> None:
+    from datetime import UTC, datetime
+
+    results = suite.results
+    report = {
+        "timestamp": datetime.now(UTC).isoformat(),
+        "categories": [category.name for category in plan.categories],
+        "success": code == OK,
+        "exit_code": code,
+        "reason": reason,
+        "seconds": round(suite.seconds, 3),
+        "selected": results.selected,
+        "counts": dict(results.counts),
+        "services": [dataclasses.asdict(service) for service in suite.services],
+        "missing": [{"service": service, "reason": why} for service, why in suite.missing],
+        "skips": [{"service": service, "reason": why, "tests": count} for service, why, count in results.skips],
+        "collect_errors": results.collect_errors,
+        "tests": [dataclasses.asdict(test) for test in results.tests.values()],
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _list_categories(terminal: Terminal) -> int:
+    from realstack.runner.categories import CATEGORIES
+
+    rows = [(category.name, category.about, category.expression or "-") for category in CATEGORIES]
+    terminal.table(rows, headers=("CATEGORY", "TESTS", "pytest -m"))
+    return OK
+
+
+def _count(text: str) -> str:
+    if text != "auto" and not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1, or auto")
+    return text
