@@ -46,7 +46,7 @@ async def test_a_database_that_does_not_exist_is_no_retryable_error(postgres_dsn
 
 
 async def test_what_the_server_refuses_comes_as_typed_errors(postgres_db_manager):
-    with pytest.raises(SchemaMissing, match="agent_backend.storage.migrate upgrade"):
+    with pytest.raises(SchemaMissing, match=r"agent_backend\.storage\.migrate upgrade"):
         await postgres_db_manager.fetch("SELECT * FROM no_such_table")
     with pytest.raises(StatementRefused) as refused:
         await postgres_db_manager.fetchval("SELECT 1 / 0")
@@ -132,7 +132,8 @@ async def test_connections_the_server_ended_are_replaced(postgres_db_manager, po
     async with PostgresDatabase(postgres_dsn) as other:
         ended = await other.fetchval(
             "SELECT count(*) FROM (SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'agent_backend' AND pid <> pg_backend_pid()) AS x"
+            "WHERE datname = current_database() AND application_name = 'agent_backend'"
+            " AND pid <> pg_backend_pid()) AS ended"
         )
     assert ended >= 4
 
@@ -155,22 +156,29 @@ async def test_a_connection_lost_in_the_middle_is_a_retryable_error(postgres_db_
             await slow
         assert lost.value.retryable
 
-        with pytest.raises(RuntimeError, match="the body's own"):
+        async def work() -> None:
             async with postgres_db_manager.transaction() as transaction:
                 pid = await transaction.fetchval("SELECT pg_backend_pid()")
                 await other.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
                 raise RuntimeError("the body's own")
+
+        with pytest.raises(RuntimeError, match="the body's own"):
+            await work()
     assert await postgres_db_manager.fetchval("SELECT 1") == 1
 
 
-async def test_deadlock_and_serialisation_failure_are_conflicts_to_retry(postgres_db_manager):
+async def test_a_serialisation_failure_is_a_conflict_to_retry(postgres_db_manager):
     memory = PostgresMemory(postgres_db_manager)
     await memory.store("aqe/x", 0)
-    with pytest.raises(TransactionConflict) as conflict:
+
+    async def store_what_another_changed_meanwhile() -> None:
         async with postgres_db_manager.transaction(isolation="serializable") as one:
             await one.fetch("SELECT * FROM qe_memory")
             await memory.store("aqe/x", 1)
             await PostgresMemory(one).store("aqe/x", 2)
+
+    with pytest.raises(TransactionConflict) as conflict:
+        await store_what_another_changed_meanwhile()
     assert (conflict.value.sqlstate, conflict.value.retryable) == ("40001", True)
     assert await memory.retrieve("aqe/x") == 1
 

@@ -28,6 +28,12 @@ def parts_of(url: str) -> tuple[str, int, int]:
     return host, int(port), int(number or 0)
 
 
+async def waiting_has_begun(url: str) -> None:
+    async with RedisDatabase(url) as other:
+        while not (await other.ask("INFO"))["blocked_clients"]:
+            pass
+
+
 async def test_a_server_that_is_not_there_is_a_retryable_error_without_the_password():
     database = RedisDatabase("redis://:hunter2@127.0.0.1:1/0")
     with pytest.raises(ConnectionError) as lost:
@@ -103,9 +109,9 @@ async def test_a_server_that_does_not_answer_is_a_timeout(redis_database, redis_
 async def test_a_pool_in_use_is_an_error_in_time(redis_url):
     async with RedisDatabase(redis_url, max_connections=1, acquire_timeout_s=0.1) as database:
         waiting = asyncio.ensure_future(database.ask("BLPOP", "nothing", 1))
+        await waiting_has_begun(redis_url)
         with pytest.raises(PoolExhausted) as exhausted:
-            while not waiting.done():
-                await database.ask("PING")
+            await database.ask("PING")
         assert (exhausted.value.size, exhausted.value.retryable) == (1, True)
         assert await waiting is None
         assert await database.ask("PING")
@@ -149,8 +155,8 @@ async def test_connections_the_server_ended_are_replaced(redis_database, redis_u
 async def test_a_connection_lost_in_the_middle_is_a_retryable_error(redis_database, redis_url):
     waiting = asyncio.ensure_future(redis_database.ask("BLPOP", "nothing", 30))
     async with RedisDatabase(redis_url) as other:
-        while not await other.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"):
-            pass
+        await waiting_has_begun(redis_url)
+        assert await other.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         with pytest.raises(StorageUnavailable) as lost:
             await waiting
     assert lost.value.retryable
