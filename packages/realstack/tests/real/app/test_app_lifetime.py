@@ -6,7 +6,7 @@ import pytest
 
 from realstack._core.waiting import NotReady, wait_until
 from realstack.errors import AppStartFailed, ServerDied
-from realstack.services.app.server import AppServer
+from realstack.services.app.server import AppServer, _reserve_port
 
 from .conftest import ECHO, Serve
 
@@ -52,17 +52,28 @@ def test_a_restart_ends_the_connections_to_the_old_process(serve: Serve):
         assert b"HTTP/1.1 200" not in rest
 
 
-def test_a_stopped_app_refuses_connections_and_its_port_goes_to_nobody_until_then(serve: Serve):
+def test_the_port_is_refused_while_the_app_is_down_and_goes_to_the_next_process(serve: Serve):
     server = serve()
     port = port_of(server)
     server._end_process()  # as within a restart
-
     assert not listening(port)
+
+    server.start()
+
+    assert port_of(server) == port
+    assert listening(port)
+
+
+def test_a_reserved_port_goes_to_nobody_else():
+    reservation, port = _reserve_port(0)
+    assert reservation is not None
     with socket.socket() as thief, pytest.raises(OSError, match="in use"):
         thief.bind(("127.0.0.1", port))
-    server.stop()
+    assert not listening(port)
+
+    reservation.close()
+
     with socket.socket() as heir:
-        heir.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         heir.bind(("127.0.0.1", port))
 
 

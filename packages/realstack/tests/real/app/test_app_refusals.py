@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from realstack.errors import AppStartFailed, AppTargetInvalid
@@ -105,6 +107,15 @@ def test_an_app_that_exits_at_its_start_is_reported_with_its_log_and_code(serve:
     assert "giving up" in error.log_tail
 
 
+def test_a_process_that_dies_before_it_can_say_anything_is_noticed_at_once(serve: Serve):
+    began = time.perf_counter()
+    error = failure(serve, env={"PYTHONHOME": "/nonexistent"})
+
+    assert time.perf_counter() - began < 10
+    assert error.exit_code == 1
+    assert "encodings" in error.log_tail
+
+
 def test_the_log_of_an_earlier_start_is_not_shown_for_a_later_one(serve: Serve):
     failure(serve, "import os\nprint('first')\nos._exit(9)")
 
@@ -113,6 +124,7 @@ def test_the_log_of_an_earlier_start_is_not_shown_for_a_later_one(serve: Serve):
 
 def test_an_app_that_is_too_slow_is_ended_and_says_where_it_hung(serve: Serve, run):
     imports = failure(serve, "import threading; threading.Event().wait(30)", timeout_s=1.0)
+    began = time.perf_counter()
     starts = failure(
         serve,
         """
@@ -127,6 +139,8 @@ def test_an_app_that_is_too_slow_is_ended_and_says_where_it_hung(serve: Serve, r
 
     assert "still being imported" in imports.reason
     assert "lifespan start-up had not returned" in starts.reason
+    # SIGKILL, after 3 s, is not needed
+    assert time.perf_counter() - began < 3
     assert not [each for each in run.processes() if "shop" in each.name]
 
 

@@ -5,6 +5,7 @@ import socket
 import warnings
 
 import pytest
+import websockets
 
 from realstack.errors import (
     WebSocketClosed,
@@ -52,6 +53,12 @@ async def test_path_query_headers_and_subprotocol_reach_the_app(echo: AppServer)
     await client.connect(f"{echo.websocket_url}/whole?a=b")
     assert client.url.endswith("/whole?a=b")
     await client.close()
+
+
+async def test_the_app_server_compresses_no_messages_even_when_asked_to(echo: AppServer):
+    async with websockets.connect(echo.websocket_url, compression="deflate") as connection:
+        assert connection.response is not None
+        assert "Sec-WebSocket-Extensions" not in connection.response.headers
 
 
 async def test_a_message_larger_than_a_megabyte_arrives(echo: AppServer):

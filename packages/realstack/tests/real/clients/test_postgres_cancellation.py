@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
+from realstack.services.postgres import _connections
+from realstack.services.postgres._connections import Connections
 from realstack.services.postgres.testing import Postgres
 
 from .conftest import PostgresServer
@@ -66,6 +71,19 @@ async def test_a_call_that_ran_into_its_timeout_leaves_the_next_one_right(postgr
     assert await postgres.fetchval("SELECT 7") == 7
 
 
+async def test_a_connection_that_stays_silent_after_a_timeout_is_replaced(postgres: Postgres, monkeypatch):
+    monkeypatch.setattr(_connections, "_SETTLE_WITHIN_S", 0.3)
+    frozen = await postgres.fetchval("SELECT pg_backend_pid()")
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError):
+            await postgres.execute("SELECT 1", timeout=0.1)
+        async with asyncio.timeout(5):
+            assert await postgres.fetchval("SELECT pg_backend_pid()") != frozen
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+
+
 async def test_a_cancelled_transaction_is_rolled_back_whatever_moment_it_was_in(postgres: Postgres):
     chance = random.Random(20252)
 
@@ -86,6 +104,19 @@ async def test_a_cancelled_transaction_is_rolled_back_whatever_moment_it_was_in(
     )
     assert await postgres.fetchval("SELECT count(*) FROM c") >= done * 2
     assert await postgres.fetchval(f"SELECT count(*) FROM ({MINE}) AS mine WHERE state <> 'idle'") == 0
+
+
+async def test_a_turn_given_to_a_caller_who_is_cancelled_in_the_same_moment_goes_to_the_next(postgres_server):
+    connections = Connections(lambda: asyncpg.connect(postgres_server.socket_dsn), max_size=1, timeout_s=5)
+    held = await connections.take()
+    first, second = asyncio.ensure_future(connections.take()), asyncio.ensure_future(connections.take())
+    await asyncio.wait({first, second}, timeout=0.05)
+
+    connections.give(held)
+    first.cancel()
+
+    assert await asyncio.wait_for(second, 1) is held
+    await connections.close()
 
 
 async def test_callers_cancelled_while_they_wait_for_a_connection_do_not_take_the_turn_of_others(postgres_server):

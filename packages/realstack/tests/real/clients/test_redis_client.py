@@ -36,6 +36,7 @@ async def test_the_client_speaks_strings(redis_server: str):
     assert await client.get("user_profile:1") == '{"name": "Test"}'
     assert await client.get("nothing") is None
     assert await client.flushdb() is True
+    assert len(await asyncio.to_thread(clients_of, redis_server)) == 1
     await client.aclose()
 
 

@@ -110,7 +110,8 @@ class WebSocketClient:
         raw = message if isinstance(message, str | bytes) else json.dumps(message)
         connection = self._open_connection("send")
         try:
-            await asyncio.wait_for(connection.send(raw), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                await connection.send(raw)
         except TimeoutError as error:
             raise self._timeout("room to send", self._timeout_s) from error
         except _driver().ConnectionClosed as error:

@@ -127,11 +127,12 @@ class Connections:
         return connection
 
     async def _await_free(self, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
+        waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
-            await asyncio.wait_for(waiter, max(0.0, deadline - loop.time()))
+            # not wait_for: until Python 3.12 it swallows a cancellation that comes together with the turn
+            async with asyncio.timeout_at(deadline):
+                await waiter
         except BaseException as error:
             # it may have been woken in the same moment; somebody else can have its turn
             self._wake()

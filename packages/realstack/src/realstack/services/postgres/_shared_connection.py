@@ -140,7 +140,8 @@ class SharedConnection:
             yield
             return
         try:
-            await asyncio.wait_for(self._block.acquire(), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                await self._block.acquire()
         except TimeoutError as error:
             raise ConnectionsExhausted(service="PostgreSQL", max_size=1, waited_s=self._timeout_s) from error
         self._block_owner = me
