@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from realstack.config import Config
     from realstack.runner.diagnosis import Fact, Offer
 
-_SHOWN_REASON = 110
-
 
 def add_parser(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -115,7 +113,7 @@ def _print(terminal: Terminal, config: "Config", found: Findings) -> None:
         terminal.line()
         terminal.line(service, "bold")
         for offer in offers:
-            terminal.line(f"  {offer.provider:<10} {_cut(offer.text)}", "" if offer.available else "dim")
+            terminal.line(f"  {offer.provider:<10} {offer.text}", "" if offer.available else "dim")
     if found.trials:
         terminal.line()
         terminal.line("started once", "bold")
@@ -126,7 +124,3 @@ def _print(terminal: Terminal, config: "Config", found: Findings) -> None:
     terminal.line("this machine", "bold")
     for fact in found.facts:
         terminal.line(f"  {fact.name}: {fact.text}", "" if fact.good else "yellow")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_REASON else text[: _SHOWN_REASON - 3] + "..."

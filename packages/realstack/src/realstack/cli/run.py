@@ -226,7 +226,7 @@ def _summarise(terminal: Terminal, suite: "SuiteRun", code: int, reason: str) ->
     shown = [part for part in parts if not part.startswith("0 ")]
     terminal.line()
     terminal.line(
-        f"{len(results.tests)} tests: {', '.join(shown) or 'none ran'} in {suite.seconds:.1f} s",
+        f"{len(results.tests)} test{'' if len(results.tests) == 1 else 's'}: {', '.join(shown) or 'none ran'} in {suite.seconds:.1f} s",
         "green" if code == OK else "red",
     )
     for service, why, count in results.skips:

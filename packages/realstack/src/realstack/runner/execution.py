@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from realstack._core.clock import SYSTEM_CLOCK
-from realstack.config import Config, with_changes
+from realstack.config import DEFAULT, Config, with_changes
 from realstack.runner.channel import ChannelServer, Event
 from realstack.runner.plan import RunPlan
 from realstack.runner.results import RunResults
@@ -117,7 +117,11 @@ class _Suite:
 
     def _make_ready(self, event: Event) -> None:
         """Start what the tests need and show it; what every process starts for itself is measured on a trial piece."""
-        wanted = [WantedService(service=need[0], instance=need[1], version=need[2]) for need in event["needs"]]
+        wanted = [
+            WantedService(service=service, instance=instance, version=version)
+            for service, instance, version in event["needs"]
+            if instance == DEFAULT or instance in getattr(self._config, service)
+        ]
         if wanted and self._config.real_services:
             trial = type(self._stack).join(self._config, self._stack.run_folder)
             try:

@@ -6,6 +6,7 @@ says which services its tests need and waits until the runner has started and sh
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -14,8 +15,8 @@ from typing import Any
 
 import pytest
 
-#: The fixtures every other fixture of a service stands on.
-_FIXTURES = {"postgres_dsn": "postgres", "redis_url": "redis", "clickhouse_url": "clickhouse", "real_app": "app"}
+#: The fixtures of named instances: ``real_postgres_analytics``, ``redis_jobs_url``; the runner knows which there are.
+_INSTANCE = r"(?:real_)?(postgres|redis|clickhouse)_(\w+?)(?:_dsn|_url)?"
 _VERSION = "_postgres_version"
 _CHANNEL = pytest.StashKey["Channel"]()
 _GRACE_S = 1.0
@@ -174,23 +175,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def _needs_of(item: pytest.Item) -> set[Need]:
+    """Return what *item* needs, as the kit's plugin sees it; it lies above this module and is asked, not imported."""
+    plugin: Any = item.config.pluginmanager.getplugin("realstack")
+    if plugin is None:
+        return set()
+    names = getattr(item, "fixturenames", ())
     version = getattr(getattr(item, "callspec", None), "params", {}).get(_VERSION)
-    return {
-        (service, instance, version if service == "postgres" and instance == "default" else None)
-        for name in getattr(item, "fixturenames", ())
-        for service, instance in _services_of(name)
+    needs: set[Need] = {
+        (service, "default", version if service == "postgres" else None) for service in plugin.services_needed(names)
     }
-
-
-def _services_of(fixture: str) -> Iterable[tuple[str, str]]:
-    if fixture in _FIXTURES:
-        yield _FIXTURES[fixture], "default"
-        return
-    # postgres_analytics_dsn, redis_jobs_url: the addresses of named instances
-    service, _, rest = fixture.partition("_")
-    instance, _, end = rest.rpartition("_")
-    if instance and (service, end) in {("postgres", "dsn"), ("redis", "url"), ("clickhouse", "url")}:
-        yield service, instance
+    named = (re.fullmatch(_INSTANCE, name) for name in names)
+    return needs | {(found[1], found[2], None) for found in named if found}
 
 
 def _reason(report: pytest.TestReport) -> str:
