@@ -192,7 +192,7 @@ def delete_dead_runs(base: str) -> list[str]:
     A run is dead when the kernel says that nobody holds its lock; names and ages decide nothing.
     """
     problems = []
-    for name in os.listdir(base):
+    for name in os.listdir(base) if os.path.isdir(base) else ():
         run = f"{base}/{name}"
         try:
             if time.time() - os.lstat(run).st_mtime > SETTLED_S:

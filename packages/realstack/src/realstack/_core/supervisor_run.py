@@ -199,6 +199,7 @@ class Run:
         """Kill everything and delete the folders at once: the supervisor itself has failed."""
         for child in self._processes.children.values():
             self._processes.signal(child, signal.SIGKILL, tree=True)
+        self._kill_orphans()
         self._delete_folders(END_SCOPE)
         delete_run_folder(self.folder, users=self._users)
 
@@ -248,13 +249,17 @@ class Run:
         return child
 
     def _finish(self) -> None:
-        give_up_at = time.monotonic() + END_WITHIN_S
-        while self._processes.kill_adopted() and time.monotonic() < give_up_at:
-            self.reap()
+        self._kill_orphans()
         self._delete_folders(END_SCOPE)
         if problem := delete_run_folder(self.folder, users=self._users):
             sys.stderr.write(f"{problem}\n")
         self.is_over = True
+
+    def _kill_orphans(self) -> None:
+        """Kill what our servers left behind, and what that leaves behind, until nothing is there."""
+        give_up_at = time.monotonic() + END_WITHIN_S
+        while self._processes.kill_adopted() and time.monotonic() < give_up_at:
+            self.reap()
 
     def _delete_folders(self, scope: str) -> None:
         for folder, (owner, claim) in list(self._claims.items()):

@@ -17,21 +17,25 @@ from realstack._core.waiting import NotReady, wait_until
 
 #: A server that hears nothing but SIGKILL.
 DEAF = "trap '' TERM INT HUP QUIT; echo deaf; while :; do read -t 60 line; done <> <(:)"
+#: A server that ends and leaves a process behind, in a session of its own.
+LEAVE_DAEMON = "setsid sh -c 'echo daemon $$; exec sleep 1000' & until grep -q daemon $LOG; do :; done"
 OWNER = Path(__file__).with_name("owner.py")
 
 
 def processes_of(run: Path) -> list[str]:
-    """Return the supervisor of *run* and everything whose parent it is, as ``pid command``."""
-    table = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    """Return the supervisor of *run* and everything that writes to a log in it, as ``pid state command``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
-            command = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            table[int(stat.parent.name)] = (int(fields[1]), fields[0], command)
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            is_supervisor = f"{run} " in command and "supervisor.py" in command
+            logs = {os.fspath((process / "fd" / number).readlink()) for number in "12" if state != "Z"}
         except OSError:
             continue
-    roots = {pid for pid, (_, _, command) in table.items() if f"{run} " in command and "supervisor.py" in command}
-    return [f"{pid} {state} {command}" for pid, (parent, state, command) in table.items() if {pid, parent} & roots]
+        if is_supervisor or any(log.startswith(f"{run}/") for log in logs):
+            found.append(f"{process.name} {state} {command}")
+    return found
 
 
 def nothing_runs(run: Path) -> None:

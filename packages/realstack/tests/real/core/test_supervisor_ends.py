@@ -14,7 +14,7 @@ from realstack._core.supervision import join_supervisor, start_supervisor
 from realstack._core.waiting import NotReady, wait_until
 from realstack.errors import SupervisorLost
 
-from .conftest import DEAF, Owned, gone, nothing_runs
+from .conftest import DEAF, LEAVE_DAEMON, Owned, gone, nothing_runs
 
 StartOwner = Callable[..., Owned]
 SLEEP = ["/bin/sleep", "1000"]
@@ -62,13 +62,16 @@ def test_a_supervisor_with_a_bug_takes_everything_along(base: Path) -> None:
         joined.own_folder(base / "data")
         (base / "data").mkdir()
         process = joined.spawn(["/bin/bash", "-c", DEAF], name="deaf", log=base / "log")
+        env = {"LOG": str(base / "orphan"), "PATH": "/usr/bin:/bin"}
+        joined.spawn(["/bin/bash", "-c", LEAVE_DAEMON], name="p", log=base / "orphan", env=env).wait(timeout_s=5)
 
         with pytest.raises(SupervisorLost):
             joined.processes()
 
     assert broken.wait(timeout=2) == 1
     wait_until(partial(gone, process.pid, reaped=False), timeout_s=2)
-    assert sorted(each.name for each in base.iterdir()) == ["log"]
+    wait_until(partial(gone, int((base / "orphan").read_text().split()[1]), reaped=False), timeout_s=2)
+    assert sorted(each.name for each in base.iterdir()) == ["log", "orphan"]
 
 
 def test_what_a_link_in_an_owned_folder_points_to_is_not_touched(start_owner: StartOwner) -> None:

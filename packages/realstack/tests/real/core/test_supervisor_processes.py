@@ -18,7 +18,7 @@ from realstack._core.supervision import Supervision, join_supervisor, start_supe
 from realstack._core.waiting import NotReady, wait_until
 from realstack.errors import SpawnFailed
 
-from .conftest import DEAF, gone
+from .conftest import DEAF, LEAVE_DAEMON, gone
 
 SLEEP = ["/bin/sleep", "1000"]
 IS_ROOT = os.geteuid() == 0
@@ -109,8 +109,8 @@ def test_a_frozen_process_is_stopped_in_order_too(supervision: Supervision, base
 
 def test_a_daemon_that_left_its_server_ends_with_the_run(base: Path) -> None:
     with start_supervisor(base / "run") as supervision:
-        script = "(setsid sleep 1000 & echo daemon $!)"
-        process = supervision.spawn(["/bin/bash", "-c", script], name="p", log=base / "log")
+        env = {"LOG": str(base / "log"), "PATH": "/usr/bin:/bin"}
+        process = supervision.spawn(["/bin/bash", "-c", LEAVE_DAEMON], name="p", log=base / "log", env=env)
         assert process.wait(timeout_s=5) == 0
         daemon = int((base / "log").read_text().split()[1])
         os.kill(daemon, 0)
