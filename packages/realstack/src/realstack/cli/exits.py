@@ -26,8 +26,9 @@ MEANING = f"""exit codes:
   {INTERRUPTED}  interrupted (128 and the signal's number)"""
 
 
-def code_of(error: RealstackError) -> int:
-    """Return the exit code that *error* ends a command with."""
-    if isinstance(error, ConfigInvalid | ConfigUnknown):
+def code_of(error: RealstackError | type[RealstackError]) -> int:
+    """Return the exit code that an error, or an error of this class, ends a command with."""
+    kind = error if isinstance(error, type) else type(error)
+    if issubclass(kind, ConfigInvalid | ConfigUnknown):
         return USAGE
-    return UNAVAILABLE if isinstance(error, ServiceUnavailable | ServerUnreachable | ServerStartFailed) else FAILED
+    return UNAVAILABLE if issubclass(kind, ServiceUnavailable | ServerUnreachable | ServerStartFailed) else FAILED

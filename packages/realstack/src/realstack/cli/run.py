@@ -225,10 +225,10 @@ def _summarise(terminal: Terminal, suite: "SuiteRun", code: int, reason: str) ->
     parts = [f"{counts[name]} {name}" for name in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")]
     shown = [part for part in parts if not part.startswith("0 ")]
     terminal.line()
-    terminal.line(
-        f"{len(results.tests)} test{'' if len(results.tests) == 1 else 's'}: {', '.join(shown) or 'none ran'} in {suite.seconds:.1f} s",
-        "green" if code == OK else "red",
-    )
+    came_to = ", ".join(shown) or "none ran"
+    plural = "" if len(results.tests) == 1 else "s"
+    line = f"{len(results.tests)} test{plural}: {came_to} in {suite.seconds:.1f} s"
+    terminal.line(line, "green" if code == OK else "red")
     for service, why, count in results.skips:
         terminal.line(f"  skipped {count}, {service}: {why}", "yellow")
     for nodeid in results.collect_errors:

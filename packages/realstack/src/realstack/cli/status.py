@@ -1,7 +1,6 @@
 """``realstack status``: the stacks that were left running, and how their servers are."""
 
 import argparse
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from realstack.cli.exits import FAILED, OK
@@ -9,7 +8,7 @@ from realstack.cli.project import load_config
 from realstack.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from realstack.runner.inspection import ServerStatus
+    from realstack.runner.inspection import ServiceStatus
     from realstack.runtime.detached import DetachedStack
 
 
@@ -30,7 +29,7 @@ def add_parser(subparsers: Any, shared: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print every stack with its servers."""
     from realstack.errors import StackGone
-    from realstack.runner.inspection import servers_of
+    from realstack.runner.inspection import services_of
     from realstack.runtime.detached import list_detached
 
     terminal: Terminal = args.terminal
@@ -38,38 +37,42 @@ def run(args: argparse.Namespace) -> int:
     stacks = [stack for stack in running if args.name in (None, stack.name)]
     if args.name and not stacks:
         raise StackGone(stack=args.name)
-    looked_at = [(stack, servers_of(stack.run_folder)) for stack in stacks]
+    looked_at = [(stack, services_of(stack.run_folder)) for stack in stacks]
     if args.json:
-        terminal.json([_plain(stack, servers) for stack, servers in looked_at])
+        terminal.json([_plain(stack, services) for stack, services in looked_at])
     else:
         _print(terminal, looked_at)
-    return OK if all(server.alive for _stack, servers in looked_at for server in servers) else FAILED
+    return OK if all(each.alive for _stack, services in looked_at for each in services) else FAILED
 
 
-def _plain(stack: "DetachedStack", servers: "list[ServerStatus]") -> dict[str, Any]:
+def _plain(stack: "DetachedStack", services: "list[ServiceStatus]") -> dict[str, Any]:
+    shown = ("service", "instance", "version", "provider", "url", "log")
     return {
         "name": stack.name,
         "root": stack.root,
         "run_folder": str(stack.run_folder),
-        "servers": [{k: v for k, v in dataclasses.asdict(server).items() if k != "safe_url"} for server in servers],
+        "services": [
+            {**{name: getattr(each.kept, name) for name in shown}, "alive": each.alive, "clients": each.clients}
+            for each in services
+        ],
     }
 
 
-def _print(terminal: Terminal, looked_at: "list[tuple[DetachedStack, list[ServerStatus]]]") -> None:
+def _print(terminal: Terminal, looked_at: "list[tuple[DetachedStack, list[ServiceStatus]]]") -> None:
     if not looked_at:
         terminal.line("no stack is running")
-    for stack, servers in looked_at:
+    for stack, services in looked_at:
         terminal.line(f"{stack.name}  ({stack.root})", "bold")
         rows = [
             (
-                server.name,
-                server.version,
-                server.provider,
-                "alive" if server.alive else "dead",
-                "-" if server.connections is None else str(server.connections),
-                server.safe_url,
-                server.log or "-",
+                each.kept.name,
+                each.kept.version,
+                each.kept.provider,
+                "alive" if each.alive else "dead",
+                "-" if each.clients is None else str(each.clients),
+                each.kept.safe_url,
+                each.kept.log or "-",
             )
-            for server in servers
+            for each in services
         ]
         terminal.table(rows, headers=("SERVICE", "VERSION", "PROVIDER", "STATE", "CLIENTS", "URL", "LOG"))

@@ -1,90 +1,67 @@
-"""Looking at stacks that run somewhere else: their servers, whether they live, who is connected."""
+"""Looking at stacks that run somewhere else: their services, whether they answer, who is connected."""
 
 import dataclasses
+import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from realstack.errors import RealstackError
+from realstack.runner.keeper import KeptService, read_kept
 from realstack.services.endpoint import Endpoint
 
-if TYPE_CHECKING:
-    from realstack.runtime.sharing import SharedServer
-
 _ANSWER_WITHIN_S = 2.0
+_CLIENTS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND application_name NOT LIKE 'realstack%'
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ServerStatus:
-    """One server of a stack as it is now."""
+class ServiceStatus:
+    """One service of a stack as it is now."""
 
-    #: The service and, for a named one, its instance: ``postgres``, ``postgres-analytics``.
-    name: str
-    version: str
-    provider: str
-    #: Masked.
-    safe_url: str
-    #: With its password.
-    url: str
+    kept: KeptService
     alive: bool
-    #: Connections of clients; ``None`` when the service does not count them or does not answer.
-    connections: int | None
-    log: str | None
+    #: Connections of clients, the kit's own left out; ``None``: this service does not count them, or is dead.
+    clients: int | None
 
 
-def servers_of(run_folder: Path) -> list[ServerStatus]:
-    """Return the servers that the run in *run_folder* has on record, by name."""
-    from realstack.runtime.sharing import SharedServer
-
-    found = []
-    for record in sorted(run_folder.glob("*.json")):
-        try:
-            server = SharedServer.from_json(record.read_text())
-        except (OSError, ValueError, KeyError, TypeError):  # another kind of file, or one that goes away right now
-            continue
-        found.append(_status(record.stem, server))
-    return found
+def services_of(run_folder: Path) -> list[ServiceStatus]:
+    """Return the services that the run in *run_folder* keeps."""
+    kept = read_kept(run_folder)
+    return [_look(service) for service in kept.services] if kept else []
 
 
-def _status(name: str, server: "SharedServer") -> ServerStatus:
-    alive = server.is_alive()
-    return ServerStatus(
-        name=name,
-        version=server.version,
-        provider=server.provider,
-        safe_url=server.endpoint.safe_url,
-        url=server.endpoint.url,
-        alive=alive,
-        connections=_connections(server.endpoint) if alive else None,
-        log=str(server.log) if server.log else None,
-    )
+def _look(kept: KeptService) -> ServiceStatus:
+    endpoint = Endpoint.parse(kept.service, kept.url)
+    try:
+        socket.create_connection((endpoint.host, endpoint.port), _ANSWER_WITHIN_S).close()
+    except OSError:
+        return ServiceStatus(kept=kept, alive=False, clients=None)
+    return ServiceStatus(kept=kept, alive=True, clients=_clients(endpoint))
 
 
-def _connections(endpoint: Endpoint) -> int | None:
+def _clients(endpoint: Endpoint) -> int | None:
     try:
         if endpoint.service == "postgres":
-            return _postgres_connections(endpoint)
+            return _postgres_clients(endpoint)
         if endpoint.service == "redis":
-            return _redis_connections(endpoint)
-    except (RealstackError, OSError):  # it is going down, or is no longer ours to ask
+            return _redis_clients(endpoint)
+    except (RealstackError, OSError):  # it is going down, or is not ours to ask
         return None
     return None
 
 
-def _postgres_connections(endpoint: Endpoint) -> int:
+def _postgres_clients(endpoint: Endpoint) -> int:
     from realstack.services.postgres.wire import Connection
 
     with Connection(endpoint, timeout_s=_ANSWER_WITHIN_S) as connection:
-        rows = connection.query(
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
-    return int(rows[0][0] or 0)
+        return int(connection.query(_CLIENTS)[0][0] or 0)
 
 
-def _redis_connections(endpoint: Endpoint) -> int:
-    from realstack.services.redis.wire import Connection
+def _redis_clients(endpoint: Endpoint) -> int:
+    from realstack.services.redis.wire import ADMIN_NAME, Connection
 
     with Connection(endpoint, timeout_s=_ANSWER_WITHIN_S) as connection:
-        clients = connection.call("INFO", "clients")
-    text = clients.decode() if isinstance(clients, bytes) else str(clients)
-    total = next(line for line in text.splitlines() if line.startswith("connected_clients:"))
-    return int(total.partition(":")[2]) - 1
+        listed = connection.call("CLIENT", "LIST")
+    text = listed.decode() if isinstance(listed, bytes) else str(listed)
+    return sum(f" name={ADMIN_NAME} " not in line for line in text.splitlines())
