@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from realstack._core.supervision import Supervision, start_supervisor
+from realstack._core.waiting import NotReady, wait_until
 from realstack.abc import Installation
 from realstack.isolation.clickhouse import ClickHouseIsolation
 from realstack.services.clickhouse.client import Client
@@ -98,6 +99,23 @@ def ask(endpoint: Endpoint) -> Iterator[Ask]:
 
     yield send
     connection.close()
+
+
+@pytest.fixture
+def await_running(server: EmbeddedClickHouse) -> Iterator[Callable[..., None]]:
+    """Return a function that waits until a query with the given text runs, or runs no more."""
+    observer = Client(server.endpoint)
+    sql = "SELECT count() FROM system.processes WHERE position(query, {t:String}) AND NOT position(query, 'processes')"
+
+    def wait(text: str, *, wanted: bool = True) -> None:
+        def probe() -> None:
+            if bool(observer.query(sql, {"t": text})[0][0]) != wanted:
+                raise NotReady(f"{text} runs: {not wanted}")
+
+        wait_until(probe, timeout_s=10)
+
+    yield wait
+    observer.close()
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 import json
 import socket
+import threading
 import uuid
 
 import pytest
+
+from realstack.services.clickhouse.client import Client
 
 
 def test_a_query_is_answered_with_the_headers_of_a_server(ask):
@@ -186,23 +189,13 @@ def test_what_is_no_request_is_refused_and_hurts_nobody(ask, endpoint, bad):
     assert ask("SELECT 1").text == "1\n"
 
 
-def test_a_query_id_in_use_is_refused(ask, endpoint):
-    import threading
-
-    from realstack._core.waiting import NotReady, wait_until
-    from realstack.services.clickhouse.client import Client
-
+def test_a_query_id_in_use_is_refused(ask, endpoint, await_running):
     slow = Client(endpoint)
-    sql = "SELECT sleepEachRow(0.1) FROM numbers(20) SETTINGS max_block_size = 1"
+    sql = "SELECT sleepEachRow(0.1), 'twice' FROM numbers(10) SETTINGS max_block_size = 1"
     thread = threading.Thread(target=lambda: slow.execute(sql, {"query_id": "twice"}))
     thread.start()
+    await_running("'twice'")
 
-    def refused() -> str:
-        code = ask("SELECT 1", query_id="twice").headers["X-ClickHouse-Exception-Code"]
-        if code is None:
-            raise NotReady("the first has not started")
-        return code
-
-    assert wait_until(refused, timeout_s=2) == "216"
+    assert ask("SELECT 1", query_id="twice").headers["X-ClickHouse-Exception-Code"] == "216"
     thread.join()
     slow.close()

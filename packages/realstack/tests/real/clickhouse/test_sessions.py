@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from realstack._core.waiting import NotReady, wait_until
 from realstack.services.clickhouse.client import Client
 
 
@@ -71,19 +70,14 @@ def test_a_session_ends_when_it_is_told_to(ask):
     assert code(ask("SELECT 1", session_id="e", session_check="1")) == "372"
 
 
-def test_a_busy_session_is_locked(ask, endpoint):
+def test_a_busy_session_is_locked(ask, endpoint, await_running):
     slow = Client(endpoint)
-    sql = "SELECT sleepEachRow(0.1) FROM numbers(30) SETTINGS max_block_size = 1"
+    sql = "SELECT sleepEachRow(0.1), 'busy' FROM numbers(10) SETTINGS max_block_size = 1"
     thread = threading.Thread(target=lambda: slow.execute(sql, {"session_id": "busy"}))
     thread.start()
+    await_running("'busy'")
+    answer = ask("SELECT 1", session_id="busy")
 
-    def locked():
-        answer = ask("SELECT 1", session_id="busy")
-        if answer.status == 200:
-            raise NotReady("the slow one has not started")
-        return answer
-
-    answer = wait_until(locked, timeout_s=2)
     assert code(answer) == "373"
     assert "SESSION_IS_LOCKED" in answer.text
     assert ask("SELECT 1", session_id="free").status == 200

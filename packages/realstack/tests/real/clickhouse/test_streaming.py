@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import pytest
 
-from realstack._core.waiting import NotReady, wait_until
 from realstack.services.clickhouse.client import Client
 
 SLOW = "SELECT sleepEachRow(0.1), number FROM numbers(200) SETTINGS max_block_size = 1"
@@ -32,7 +31,8 @@ def test_the_first_rows_come_before_the_last_are_made(endpoint):
     response = connection.getresponse()
 
     assert response.readline() == b"0\t0\n"  # the whole takes 20 s, longer than the timeout
-    connection.sock.close()
+    response.close()
+    connection.close()
 
 
 def test_an_error_after_the_first_rows_stands_between_marks_and_breaks_the_reply(endpoint):
@@ -43,6 +43,7 @@ def test_an_error_after_the_first_rows_stands_between_marks_and_breaks_the_reply
     tag = response.headers["X-ClickHouse-Exception-Tag"].encode()
     with pytest.raises(http.client.IncompleteRead) as broken:
         response.read()
+    connection.close()
     body = broken.value.partial
 
     assert response.status == 200
@@ -61,32 +62,16 @@ def test_the_same_error_is_a_plain_one_when_the_client_waits(ask):
     assert (answer.status, answer.headers["X-ClickHouse-Exception-Code"]) == (500, "395")
 
 
-def running(client: Client, text: str) -> int:
-    rows = client.query(
-        "SELECT count() FROM system.processes WHERE query LIKE {text:String} AND query NOT LIKE '%processes%'",
-        {"text": f"%{text}%"},
-    )
-    return int(rows[0][0])
-
-
-def await_running(client: Client, text: str, *, wanted: bool) -> None:
-    def probe() -> None:
-        if bool(running(client, text)) != wanted:
-            raise NotReady(f"{text} runs: {not wanted}")
-
-    wait_until(probe, timeout_s=5)
-
-
 @pytest.mark.parametrize("wait", ["0", "1"], ids=["streamed", "whole"])
-def test_a_query_ends_when_its_client_leaves(client, endpoint, wait):
+def test_a_query_ends_when_its_client_leaves(await_running, endpoint, wait):
     mark = f"left{wait}"
     sql = f"SELECT sleepEachRow(0.1), '{mark}' FROM numbers(200) SETTINGS max_block_size = 1"
     raw = socket.create_connection((endpoint.host, endpoint.port), timeout=10)
     raw.sendall(f"POST /?wait_end_of_query={wait}&query={quote(sql)} HTTP/1.1\r\n\r\n".encode())
-    await_running(client, mark, wanted=True)
+    await_running(mark, wanted=True)
     raw.close()
 
-    await_running(client, mark, wanted=False)
+    await_running(mark, wanted=False)
 
 
 def test_a_killed_client_in_mid_upload_inserts_nothing(client, endpoint):
@@ -114,11 +99,11 @@ def test_many_clients_at_once_get_their_own_answers(endpoint):
     assert answers == [[(number, 49995000)] * 10 for number in range(32)]
 
 
-def test_a_slow_query_holds_up_nobody(client, endpoint):
+def test_a_slow_query_holds_up_nobody(client, endpoint, await_running):
     slow = Client(endpoint)
     thread = threading.Thread(target=lambda: slow.execute("SELECT sleep(1)"))
     thread.start()
-    await_running(client, "sleep(1)", wanted=True)
+    await_running("sleep(1)", wanted=True)
 
     assert client.query("SELECT 1") == [(1,)]
     assert thread.is_alive()

@@ -132,7 +132,7 @@ class DatabaseBaselines:
         for key in sorted(self.tables.keys() & present.keys()):
             before, now = self.tables[key], present[key]
             if _structure(before) != _structure(now):
-                found.append(f"{self.database}.{key}: is {now.ddl!r}, was {before.ddl!r}")
+                found.append(f"{self.database}.{key}: {_structural_change(before, now)}")
             elif now.keeps_rows:
                 found += self._row_differences(key, now)
         return found
@@ -160,7 +160,7 @@ class DatabaseBaselines:
         if not self.tables.keys() - present.keys():
             return []
         if not present and not has_database(self._client, self.database):
-            self._client.execute_in("default", f"CREATE DATABASE {quote_name(self.database)}")
+            self._run(f"CREATE DATABASE {quote_name(self.database)}")
             return [f"database {self.database}: dropped"]
         attached = []
         for name in detached_tables(self._client, self.database):
@@ -274,7 +274,7 @@ class DatabaseBaselines:
         return qualified(self.database, table.name)
 
     def _run(self, sql: str, settings: dict[str, str] | None = None) -> None:
-        self._client.execute_in(self.database, sql, settings)
+        self._client.execute(sql, None, settings)
 
 
 def _fill(target: str, source: str, *, by_parts: bool) -> str:
@@ -286,6 +286,14 @@ def _fill(target: str, source: str, *, by_parts: bool) -> str:
 def _structure(table: Table) -> tuple[str, str, int]:
     # a mutation that is over leaves its record; only a new table has none
     return table.uuid, table.ddl, table.mutations
+
+
+def _structural_change(before: Table, now: Table) -> str:
+    if before.ddl != now.ddl:
+        return f"is {now.ddl!r}, was {before.ddl!r}"
+    if before.uuid != now.uuid:
+        return "was made again"
+    return f"has {now.mutations} mutation(s), had {before.mutations}"
 
 
 def _same_rows(one: Table, other: Table) -> bool:

@@ -30,7 +30,8 @@ class ClickHouseIsolation:
             also: further databases of the same server that belong to this worker alone, such as ``default`` when
                 there is one worker.
         """
-        self._client = Client(endpoint, is_admin=True)
+        # from `default`: a test may have dropped the database
+        self._client = Client(endpoint.with_database("default"), is_admin=True)
         self._is_embedded = is_embedded
         self._test = ""
         database = endpoint.database or "default"
@@ -160,7 +161,7 @@ class ClickHouseIsolation:
         self._tell("watch", room.database, json.dumps({"names": names, "empties": room.empties()}))
 
     def _run(self, sql: str) -> None:
-        self._client.execute_in("default", sql)
+        self._client.execute(sql)
 
     def _tell(self, what: str, database: str, body: str = "") -> bytes:
         return self._client.post(f"/realstack/{what}", body.encode(), {"database": database})

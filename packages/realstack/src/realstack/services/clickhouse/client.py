@@ -88,10 +88,6 @@ class Client:
         body = sql.encode("utf-8", "surrogateescape")
         return self.post("/", body, {**url, **(parameters or {}), **(settings or {})}, statement=sql)
 
-    def execute_in(self, database: str, sql: str, settings: Mapping[str, str] | None = None) -> bytes:
-        """Carry out *sql* from within another database than the endpoint's."""
-        return self.execute(sql, {"database": database}, settings)
-
     def insert_rows(
         self,
         table: str,

@@ -189,53 +189,90 @@ def parameter(value: Any) -> str:
         return "\\N"
     if isinstance(value, str):
         return value.translate(_ESCAPES).replace("\\'", "'")
-    if isinstance(value, list | tuple | set | Mapping):
-        return literal(value)
-    text = literal(value)
+    text = _render(value, is_expression=False)
     return text[1:-1] if text.startswith("'") else text
 
 
 def literal(value: Any) -> str:
-    """Return *value* as a literal that stands for nothing else in a statement.
+    """Return *value* as an expression that stands for nothing else in a statement.
 
     Raises:
         TypeError: ClickHouse has no literal for it.
     """
+    return _render(value, is_expression=True)
+
+
+def _render(value: Any, *, is_expression: bool) -> str:
+    """Write *value* for a statement, where functions make types exact, or for a parameter, where text is all there is."""
     match value:
         case None:
             return "NULL"
         case bool():
             return "true" if value else "false"
-        case int() | float():
+        case int():
+            return _integer(value) if is_expression else str(value)
+        case float():
             return repr(value)
         case str():
             return "'" + value.translate(_ESCAPES) + "'"
         case bytes():
             return "'" + "".join(f"\\x{byte:02x}" for byte in value) + "'"
-        case Mapping():
-            return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
-        case tuple():
-            return "(" + ", ".join(literal(item) for item in value) + ("," if len(value) == 1 else "") + ")"
-        case list() | set() | frozenset():
-            return "[" + ", ".join(literal(item) for item in value) + "]"
-    return _literal_of_object(value)
+        case Mapping() | tuple() | list() | set() | frozenset():
+            return _container(value, is_expression=is_expression)
+    return _object(value, is_expression=is_expression)
 
 
-def _literal_of_object(value: Any) -> str:
-    from datetime import UTC, date, datetime
+def _integer(value: int) -> str:
+    """A literal beyond 64 bits would be read as a float."""
+    if -(2**63) <= value < 2**64:
+        return str(value)
+    return f"toUInt256('{value}')" if value > 0 else f"toInt256('{value}')"
+
+
+def _container(value: Any, *, is_expression: bool) -> str:
+    def inner(item: Any) -> str:
+        return _render(item, is_expression=is_expression)
+
+    if isinstance(value, Mapping):
+        if is_expression:
+            return f"map({', '.join(inner(part) for item in value.items() for part in item)})"
+        return "{" + ", ".join(f"{inner(key)}: {inner(item)}" for key, item in value.items()) + "}"
+    items = ", ".join(inner(item) for item in value)
+    if isinstance(value, tuple):
+        return f"tuple({items})" if is_expression else f"({items})"
+    return f"[{items}]"
+
+
+def _object(value: Any, *, is_expression: bool) -> str:
+    from datetime import date, datetime
     from decimal import Decimal
     from enum import Enum
     from ipaddress import IPv4Address, IPv6Address
     from uuid import UUID
 
-    if isinstance(value, Enum):
-        return literal(value.value)
-    if isinstance(value, datetime):
-        # without a zone it is meant in the server's; with one it is the same moment in UTC
-        text = (value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value).isoformat(sep=" ")
-        return f"'{text}'"
-    if isinstance(value, date | UUID | IPv4Address | IPv6Address):
-        return f"'{value}'"
-    if isinstance(value, Decimal):
-        return str(value)
+    match value:
+        case Enum():
+            return _render(value.value, is_expression=is_expression)
+        case datetime() if value.tzinfo is not None:
+            return _moment(value, is_expression=is_expression)
+        case datetime():
+            return f"'{value.isoformat(sep=' ')}'"
+        case date() | UUID() | IPv4Address() | IPv6Address():
+            return f"'{value}'"
+        case Decimal() if is_expression and value.is_finite():
+            exponent = value.as_tuple().exponent
+            return f"toDecimal256('{value:f}', {max(0, -int(exponent))})"
+        case Decimal():
+            return f"{value:f}"
     raise TypeError(f"value={value!r} of type {type(value).__name__} has no ClickHouse literal")
+
+
+def _moment(value: Any, *, is_expression: bool) -> str:
+    """A time with a zone is a moment, whatever zone the column has."""
+    from datetime import UTC, datetime, timedelta
+
+    micros = (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    if is_expression:
+        return f"fromUnixTimestamp64Micro({micros}, 'UTC')"
+    seconds, fraction = divmod(micros, 1_000_000)
+    return f"'{seconds}.{fraction:06}'" if fraction else f"'{seconds}'"

@@ -12,6 +12,7 @@ def write_configuration(data: Path, users: Mapping[str, str], settings: Mapping[
     profile = {"implicit_select": "0", **settings}
     lines = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in profile.items())
     rights = "<profile>default</profile><quota>default</quota><access_management>1</access_management>"
+    rights += "<named_collection_control>1</named_collection_control>"
     networks = "<networks><ip>::/0</ip></networks>"
     entries = "".join(
         f"<{name}><password>{escape(password)}</password>{networks}{rights}</{name}>"

@@ -48,7 +48,10 @@ def _reset(handler: "Handler", database: str) -> dict[str, object]:
     made = [] if changes.unclear else sorted(changes.made)
     if not (simple or made or changes.switches or changes.has_queued):
         return _told(changes, [], running, ended)
-    connection = handler.engine.borrow(database)
+    try:
+        connection = handler.engine.borrow(database)
+    except Failure:
+        return _told(changes, [], running, ended)  # the database is gone, and that was noted as unclear
     if changes.has_queued:
         _done(connection, ["SYSTEM FLUSH ASYNC INSERT QUEUE"])
     _switch_back(connection, changes.switches)
