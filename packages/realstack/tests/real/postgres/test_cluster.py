@@ -2,6 +2,7 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -141,15 +142,30 @@ def test_a_cluster_that_was_not_shut_down_in_order_is_not_packed(lab, tmp_path):
         pack_cluster(server.data, tmp_path / "kept.cluster")
 
 
+@pytest.mark.parametrize("parent", ["missing", "file"])
+def test_a_place_for_data_that_is_none_is_not_taken_for_a_missing_archive(lab, tmp_path, parent):
+    lab.cluster()
+    archive = cluster_archive(lab.installation, cache=lab.cache)
+    (tmp_path / "file").touch()
+
+    with pytest.raises(OSError, match="data"):
+        unpack_cluster(archive, tmp_path / parent / "data")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system that is small")
 def test_a_file_system_that_is_full_leaves_no_half_cluster(lab, tmp_path):
     lab.cluster()
     archive = cluster_archive(lab.installation, cache=lab.cache)
-    (tmp_path / "parent").write_text("a file, so that nothing can be made in it")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", tmp_path], check=True)
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            unpack_cluster(archive, tmp_path / "data")
+        left = list(tmp_path.iterdir())
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
-    with pytest.raises(OSError, match="parent"):
-        unpack_cluster(archive, tmp_path / "parent" / "data")
-    shutil.rmtree(tmp_path / "data", ignore_errors=True)
-    assert not (tmp_path / "parent" / "data").exists()
+    assert left == []
+    assert archive.exists()
 
 
 def test_a_cache_that_is_full_costs_the_next_run_and_not_this_one(lab, own_cache, monkeypatch):

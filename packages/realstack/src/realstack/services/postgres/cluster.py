@@ -116,14 +116,17 @@ def unpack_cluster(archive: Path, data: Path, *, log: Path | None = None) -> boo
         _note(log, f"made anew, since {error}")
         return False
     except (FileNotFoundError, NotADirectoryError):
+        if not data.parent.is_dir():
+            raise
         return False
     except FileExistsError:
         raise
-    except OSError:
+    except (OSError, BufferError) as error:
         from shutil import rmtree
 
         rmtree(data, ignore_errors=True)
-        raise
+        # the mapped archive cannot be closed while a failed write still holds a part of it; the write is what failed
+        raise (error.__context__ or error) if isinstance(error, BufferError) else error
     data.chmod(0o700)
     with contextlib.suppress(OSError):
         os.utime(archive)  # in use, see _forget_unused
