@@ -2,13 +2,21 @@
 
 import dataclasses
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
-from realstack._core.digest import digest_of
+from realstack._core.digest import digest_of, digest_of_files
 from realstack.config import DEFAULT, Config, PostgresConfig
+from realstack.isolation.postgres import tracking
 from realstack.isolation.postgres.template import template_name
 from realstack.runtime.callables import SetupCallable
+
+
+@cache
+def _tracking() -> str:
+    """What the kit itself puts into a template; another version of the kit makes another template."""
+    home = Path(tracking.__file__)
+    return digest_of_files([home, *sorted(home.with_name("sql").iterdir())])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +50,7 @@ class DatabasePlan:
         return SetupCallable(target=config.setup, root=self.root, depends=config.depends)
 
     def _made_of(self) -> Iterator[str]:
+        yield _tracking()
         yield from self.config.extensions
         files = [*self.config.schema, *(self.setup.files() if self.setup else ()), *self.config.seed]
         for path in files:
