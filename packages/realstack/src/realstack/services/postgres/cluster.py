@@ -126,7 +126,9 @@ def unpack_cluster(archive: Path, data: Path, *, log: Path | None = None) -> boo
 
         rmtree(data, ignore_errors=True)
         # the mapped archive cannot be closed while a failed write still holds a part of it; the write is what failed
-        raise (error.__context__ or error) if isinstance(error, BufferError) else error
+        if isinstance(error, BufferError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
     data.chmod(0o700)
     with contextlib.suppress(OSError):
         os.utime(archive)  # in use, see _forget_unused
