@@ -39,6 +39,11 @@ class Answer:
     unwatched: str
 
 
+def failed(why: str) -> Answer:
+    """Return the answer of a call that put nothing back; a fresh clone is needed."""
+    return Answer(why, (), (), frozenset(), (), (), "")
+
+
 class TrackedDatabase:
     """An open superuser session in a database with tracking, everything in it prepared."""
 

@@ -64,6 +64,11 @@ def major_version(connection: Connection) -> int:
     return int(digits or 0)
 
 
+def is_superuser(connection: Connection) -> bool:
+    """Tell whether the user of *connection* may do everything; the server says so when a session starts."""
+    return connection.parameters.get("is_superuser") == "on"
+
+
 def quoted(name: str) -> str:
     """Return *name* as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

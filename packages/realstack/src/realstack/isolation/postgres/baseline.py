@@ -30,7 +30,7 @@ class BaselineStack:
     """The baselines above the template's, and the copies that the innermost can be rebuilt from."""
 
     def __init__(self, pool: "ClonePool") -> None:
-        self._bottom = pool
+        self.bottom = pool
         self._above: list[Baseline] = []
 
     @property
@@ -44,7 +44,7 @@ class BaselineStack:
     @property
     def pool(self) -> "ClonePool":
         """Copies of the highest baseline that has some."""
-        return next((baseline.pool for baseline in reversed(self._above) if baseline.pool), self._bottom)
+        return next((baseline.pool for baseline in reversed(self._above) if baseline.pool), self.bottom)
 
     @property
     def replayed(self) -> tuple[Baseline, ...]:

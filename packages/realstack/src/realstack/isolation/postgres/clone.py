@@ -90,6 +90,10 @@ class ClonePool:
         self._refill()
         return self.admin.with_database(name)
 
+    def warm(self) -> None:
+        """Have copies made in the background until enough are ready."""
+        self._refill()
+
     def drop(self, name: str) -> None:
         """Drop the database *name* in the background."""
         self._in_background(lambda _: drop_database(self.admin, name))

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from realstack._core.clock import SYSTEM_CLOCK
 from realstack.abc import Leak, ResetOutcome
-from realstack.errors import ServerUnreachable, SqlFailed
-from realstack.isolation.postgres._database import Answer, TrackedDatabase
+from realstack.errors import IsolationUnavailable, ServerUnreachable, SqlFailed
+from realstack.isolation.postgres._database import Answer, TrackedDatabase, failed
 from realstack.isolation.postgres._replay import LevelRows, read_levels, write_levels
+from realstack.isolation.postgres._session import open_session
 from realstack.isolation.postgres.baseline import Baseline, BaselineStack
 from realstack.isolation.postgres.clone import ClonePool, copy_as_template
 from realstack.isolation.postgres.sessions import Sessions
 from realstack.isolation.postgres.shared import SharedState, Unwatched
+from realstack.isolation.postgres.verify import Snapshot, Verifier, differences
 
 if TYPE_CHECKING:
     from realstack.services.endpoint import Endpoint
@@ -35,7 +37,9 @@ class ResetIsolation:
     prepared statements, LISTEN). Isolation ``clone`` ends such connections.
     """
 
-    def __init__(self, endpoint: "Endpoint", *, pool: ClonePool, ours: bool = True, grace_s: float = 0.1) -> None:
+    def __init__(
+        self, endpoint: "Endpoint", *, pool: ClonePool, ours: bool = True, grace_s: float = 0.1, verifying: bool = False
+    ) -> None:
         """Connect to a worker's database and note its state.
 
         Args:
@@ -44,6 +48,7 @@ class ResetIsolation:
             ours: the server was started by this run, so that its settings may be put back.
             grace_s: seconds that a client which is closing, or a transaction which is ending, is waited for before it
                 counts as left behind.
+            verifying: ``verify`` will be called: note what it compares with whenever a baseline is pushed.
 
         Raises:
             ServerUnreachable: nobody answers.
@@ -53,9 +58,10 @@ class ResetIsolation:
         self._stack = BaselineStack(pool)
         self._known_pids, self._known_locks = "{}", frozenset[str]()
         self._written: set[str] = set()
-        self._resets = 0
-        self._open()
-        self._shared = SharedState(self._session, self._database.home, ours=ours)
+        self._resets, self._verifying = 0, verifying
+        self._answer = failed("no reset yet")
+        self._snapshots: dict[int, Snapshot] = {}
+        self._open(None)
         self._expected = Unwatched.parse(self._database.unwatched())
 
     def begin(self, test: str) -> None:  # noqa: ARG002  # the promise names the test; the server needs no name
@@ -64,25 +70,21 @@ class ResetIsolation:
 
     def reset(self) -> ResetOutcome:
         """Put the database back to the innermost baseline and say what that took."""
-        began = SYSTEM_CLOCK.now_s()
-        leaks: list[Leak] = []
-        try:
-            answer = self._put_back(leaks)
-        except (SqlFailed, ServerUnreachable) as error:
-            answer = self._recovered(error, leaks)
-        reason = ""
-        if answer.state != "done":
-            reason = _reason(answer)
-            self._rebuild(leaks)
-        self._settle_unwatched(answer, leaks)
-        self._tidy(answer)
-        return ResetOutcome(
-            strategy="clone" if reason else "reset",
-            seconds=SYSTEM_CLOCK.now_s() - began,
-            leaks=tuple(leaks),
-            changed=answer.written + answer.moved,
-            reason=reason,
-        )
+        return self._finish(renew=False)
+
+    def renew(self) -> ResetOutcome:
+        """Replace the database by a fresh copy of the innermost baseline, which ends every session in it."""
+        return self._finish(renew=True)
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The tables that the last reset found written."""
+        return () if self.catalogue_changed else self._answer.written
+
+    @property
+    def catalogue_changed(self) -> bool:
+        """Whether the last reset found the catalogue changed."""
+        return self._answer.state == "ddl"
 
     def push(self, name: str) -> None:
         """Make the present state the baseline, on top of the others.
@@ -95,8 +97,13 @@ class ResetIsolation:
             self._stack.push(Baseline(name, level))
         else:
             self._push_with_catalogue(name, level)
-        self._shared.note()
-        self._expected = Unwatched.parse(self._database.unwatched())
+        found = Unwatched.parse(self._database.unwatched())
+        if found.shared != self._expected.shared:
+            self._shared.note()
+        self._expected = found
+        self._snapshots.pop(level, None)
+        if self._verifying:
+            self._snapshots[level] = self._snapshot(None)
 
     def pop(self, name: str) -> None:
         """Drop the baseline *name* and everything above it, and put back the one below.
@@ -111,19 +118,62 @@ class ResetIsolation:
             taken = taken[taken.index(bottom) + 1 :]
         for baseline in taken:
             self._database.pop(baseline.level)
-        self._expected = Unwatched.parse(self._database.unwatched())
         self.reset()
 
     def verify(self) -> tuple[str, ...]:
-        """Compare the whole database with the innermost baseline; a line for each difference."""
-        raise NotImplementedError
+        """Compare the whole database with the innermost baseline; a line for each difference.
+
+        The template's baseline is read from a fresh copy of it, which shares nothing with what a reset did.
+        """
+        level = self._stack.next_level - 1
+        if level not in self._snapshots:
+            if level:
+                raise IsolationUnavailable(strategy="reset", reason="a baseline was pushed with verifying=False")
+            self._snapshots[0] = self._pristine()
+        baseline = self._snapshots[level]
+        now = self._snapshot(baseline)
+        return differences(baseline, now, compare_roles=baseline.roles != now.roles and self._shared.is_alone())
 
     def close(self) -> None:
         """Disconnect; the database stays."""
         self._database.close()
         self._stack.close()
 
+    def _snapshot(self, like: Snapshot | None) -> Snapshot:
+        if self._verifier is None:
+            self._verifier = Verifier(self._session)
+        return self._verifier.snapshot(like)
+
+    def _pristine(self) -> Snapshot:
+        pool = self._stack.bottom
+        name = f"realstack_pristine_{self._database.home}"
+        try:
+            with open_session(pool.take(name)) as session:
+                return Verifier(session).snapshot()
+        finally:
+            pool.drop(name)
+
     # --- one reset ----------------------------------------------------------------------------------------------------
+
+    def _finish(self, *, renew: bool) -> ResetOutcome:
+        began = SYSTEM_CLOCK.now_s()
+        leaks: list[Leak] = []
+        try:
+            answer = self._put_back(leaks)
+        except (SqlFailed, ServerUnreachable) as error:
+            answer = self._recovered(error, leaks)
+        self._answer = answer
+        if answer.state != "done" or renew:
+            self._rebuild(leaks)
+        self._settle_unwatched(answer, leaks, rebuilt=answer.state != "done" or renew)
+        self._tidy(answer)
+        return ResetOutcome(
+            strategy="reset" if answer.state == "done" and not renew else "clone",
+            seconds=SYSTEM_CLOCK.now_s() - began,
+            leaks=tuple(leaks),
+            changed=answer.written + answer.moved,
+            reason=_reason(answer),
+        )
 
     def _put_back(self, leaks: list[Leak]) -> Answer:
         for attempt in range(_ATTEMPTS):
@@ -141,7 +191,7 @@ class ResetIsolation:
                 leaks += found  # until they were ended they could write: look once more
             else:
                 return answer
-        return Answer("blocked", (), (), frozenset(), (), (), "")
+        return failed("somebody kept a lock on what was to be put back")
 
     def _end_left_behind(self, answer: Answer) -> list[Leak]:
         leaks = self._sessions.dismiss(answer.strangers) if answer.strangers else []
@@ -157,27 +207,26 @@ class ResetIsolation:
 
     def _recovered(self, error: SqlFailed | ServerUnreachable, leaks: list[Leak]) -> Answer:
         """Go on after a failed call: a test may have ended our session, crashed the server, dropped what we need."""
-        nothing: tuple[str, ...] = ()
         try:
             self._database.close()
-            self._open()
+            self._open(self._shared)
             if isinstance(error, ServerUnreachable) or error.sqlstate.startswith("57P"):
                 if self._database.survived():
                     return self._put_back(leaks)
                 error = ServerUnreachable(service="postgres", url=self._endpoint.safe_url, reason="the server crashed")
         except SqlFailed as second:
             error = second
-        return Answer(_first_line(error), nothing, nothing, frozenset(), nothing, nothing, "")
+        return failed(_first_line(error))
 
-    def _settle_unwatched(self, answer: Answer, leaks: list[Leak]) -> None:
+    def _settle_unwatched(self, answer: Answer, leaks: list[Leak], *, rebuilt: bool) -> None:
         """Put back what no event trigger sees; one comparison when nothing of it changed."""
-        found = Unwatched.parse(answer.unwatched or self._database.unwatched())
+        found = Unwatched.parse(self._database.unwatched() if rebuilt else answer.unwatched)
         if found == self._expected:
             return
         if found.large_objects != self._expected.large_objects and self._expected.large_objects == "0":
             self._session.query("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
             found = Unwatched.parse(self._database.unwatched())
-        if found.own != self._expected.own and answer.state == "done":
+        if found.own != self._expected.own and not rebuilt:
             self._rebuild(leaks)
         if found.shared != self._expected.shared:
             self._stack.pool.wait()  # a role cannot be dropped while a database that knows it is
@@ -201,9 +250,11 @@ class ResetIsolation:
     def _session(self) -> "Connection":
         return self._database.session
 
-    def _open(self) -> None:
+    def _open(self, noted: SharedState | None) -> None:
         self._database = TrackedDatabase(self._endpoint, ours=self._ours)
         self._sessions = Sessions(self._database.session, grace_s=self._grace_s)
+        self._verifier: Verifier | None = None
+        self._shared = SharedState(self._database.session, self._database.home, ours=self._ours, old=noted)
 
     def _rebuild(self, leaks: list[Leak]) -> None:
         """Put a fresh copy of the innermost baseline in the place of the database."""
@@ -225,8 +276,7 @@ class ResetIsolation:
             self._database.free()
         self._database.close()
         self._stack.pool.replace(self._endpoint.database or "")
-        self._open()
-        self._shared = SharedState(self._session, self._database.home, ours=self._ours, old=self._shared)
+        self._open(self._shared)
         write_levels(self._database, levels)
         self._known_pids, self._known_locks = self._database.begin()
 
@@ -235,7 +285,7 @@ class ResetIsolation:
         self._database.reinstall()
         self._database.close()
         pool, incomplete = copy_as_template(self._stack.pool, self._endpoint.database or "", timeout_s=self._grace_s)
-        self._open()
+        self._open(self._shared)
         self._stack.push(Baseline(name, level, pool=pool, incomplete=incomplete, changes_catalogue=True, below=below))
 
 
@@ -243,6 +293,8 @@ _NOT_THE_TEMPLATES: Final = "database settings, event triggers or large objects 
 
 
 def _reason(answer: Answer) -> str:
+    if answer.state == "done":
+        return ""
     if answer.state == "ddl":
         return "the catalogue was changed: " + (", ".join(answer.written[:3]) or "DDL")
     if answer.state == "stale":

@@ -66,6 +66,10 @@ class SharedState:
         self._catalogues = [name for name in _CATALOGUES if self._exists(name)]
         self._noted: _Snapshot = old._noted if old else self._read()
 
+    def changed(self) -> bool:
+        """Tell whether anything differs from what was noted; reads it all."""
+        return self._read() != self._noted
+
     def note(self) -> None:
         """Take what is there now as what to go back to."""
         self._noted = self._read()
@@ -73,7 +77,7 @@ class SharedState:
     def put_back(self) -> list[Leak]:
         """Undo what this worker's test did since the last note; tell what may have been somebody else's."""
         found = self._read()
-        alone = self._is_alone()
+        alone = self.is_alone()
         leaks = [
             *self._drop_slots(found, alone=alone),
             *self._drop_new(found.databases - self._noted.databases, "database", _drop_database_sql, alone=alone),
@@ -111,7 +115,7 @@ class SharedState:
             return ""
         return self._session.query("SELECT pg_read_file('postgresql.auto.conf')")[0][0] or ""
 
-    def _is_alone(self) -> bool:
+    def is_alone(self) -> bool:
         """Tell whether no session of anybody's is in another worker's database; admin sessions sit in ``postgres``."""
         return not self._session.query(
             "SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND datid <> $1"

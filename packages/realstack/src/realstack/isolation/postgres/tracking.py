@@ -55,10 +55,10 @@ def _moved_sequences(version: int) -> str:
             "SELECT q.* FROM realstack.sequences q, pg_get_sequence_data(q.relid::regclass) now"
             " WHERE now.last_value <> q.last_value OR now.is_called <> q.is_called"
         )
-    # NULL stands for "never called", whatever number it would start with
     return (
         "SELECT q.* FROM realstack.sequences q"
         " WHERE pg_sequence_last_value(q.relid::regclass) IS DISTINCT FROM CASE WHEN q.is_called THEN q.last_value END"
+        " OR q.relid IN (SELECT realstack.uncalled())"
     )
 
 

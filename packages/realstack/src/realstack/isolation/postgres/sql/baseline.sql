@@ -48,6 +48,9 @@ BEGIN
         INSERT INTO realstack.saved_sequences VALUES (above, r.relid, r.last_value, r.is_called);
         PERFORM realstack.keep_sequence(r.relid);
     END LOOP;
+    IF FOUND THEN
+        PERFORM realstack.write_uncalled();
+    END IF;
     RETURN true;
 END $body$;
 
@@ -71,9 +74,10 @@ BEGIN
         END IF;
         PERFORM realstack.write_restore(s.relid, 'r');
     END LOOP;
-    UPDATE realstack.sequences q SET last_value = s.last_value, is_called = s.is_called
-        FROM realstack.saved_sequences s WHERE s.level = above AND s.relid = q.relid;
+    UPDATE realstack.sequences q SET last_value = below.last_value, is_called = below.is_called
+        FROM realstack.saved_sequences below WHERE below.level = above AND below.relid = q.relid;
     DELETE FROM realstack.saved_sequences WHERE level = above;
+    PERFORM realstack.write_uncalled();
 END $body$;
 
 -- They may only exist once everything else does: from here on, DDL is noted.

