@@ -3,35 +3,56 @@
 An error carries fields, not only text: handlers and tests look at ``error.template``, never at words in a message.
 """
 
-import dataclasses
-import functools
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, dataclass_transform, get_origin
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
+@dataclass_transform(kw_only_default=True, eq_default=False)
 class RealstackError(Exception):
     """Base of every error the kit raises on purpose.
 
-    A subclass is a dataclass with ``problem`` (what is so) and ``hint`` (what to do), both formatted with ``self``.
+    A subclass annotates its fields, all keywords, and says ``problem`` (what is so) and ``hint`` (what to do), both
+    formatted with ``self``. It reads as a dataclass and is none: generating the code of fifty dataclasses would cost
+    every pytest start 10 ms.
     """
 
     problem: ClassVar[str]
     hint: ClassVar[str] = ""
+
+    def __init__(self, **values: Any) -> None:
+        names = self.field_names()
+        if unknown := sorted(values.keys() - names):
+            raise TypeError(f"{type(self).__name__} has no field {unknown[0]!r}; it has {', '.join(names)}")
+        if missing := [name for name in names if name not in values and not hasattr(type(self), name)]:
+            raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
+        super().__init__()
+        self.__dict__.update(values)
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Return the names of its fields, those of its bases first."""
+        annotated = {
+            name: kind for base in reversed(cls.__mro__) for name, kind in getattr(base, "__annotations__", {}).items()
+        }
+        return tuple(name for name, kind in annotated.items() if get_origin(kind) is not ClassVar)
 
     def __str__(self) -> str:
         text = self.problem.format(self=self)
         hint = self.hint.format(self=self)
         return f"{text}\n  Try: {hint}" if hint else text
 
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.field_names())
+        return f"{type(self).__name__}({fields})"
+
     def __reduce__(self) -> tuple[Any, tuple[()]]:
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return functools.partial(type(self), **values), ()
+        values = {name: getattr(self, name) for name in self.field_names()}
+        return partial(type(self), **values), ()
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class WaitTimeout(RealstackError):
     """Something did not become ready in time."""
 
@@ -45,7 +66,6 @@ class WaitTimeout(RealstackError):
 # --- configuration ----------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ConfigInvalid(RealstackError):
     """A setting has a value it cannot have."""
 
@@ -56,7 +76,6 @@ class ConfigInvalid(RealstackError):
     problem = "{self.key}={self.value} (from {self.source}) must be {self.wanted}"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ConfigUnknown(RealstackError):
     """A setting that nobody knows, most often a typo."""
 
@@ -74,7 +93,6 @@ class ConfigUnknown(RealstackError):
 # --- services: where they are, and that they answer -------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ServiceUnavailable(RealstackError):
     """No provider could give the wanted service."""
 
@@ -92,7 +110,6 @@ class ServiceUnavailable(RealstackError):
         return "; ".join(f"{provider}: {reason}" for provider, reason in self.tried) or "no provider is configured"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class EndpointInvalid(RealstackError):
     """A URL that cannot name a service."""
 
@@ -103,7 +120,6 @@ class EndpointInvalid(RealstackError):
     hint = "write it as scheme://user:password@host:port/database"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ServerUnreachable(RealstackError):
     """Nobody answers where a server was said to be, or it refuses us."""
 
@@ -117,7 +133,6 @@ class ServerUnreachable(RealstackError):
     )
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ServerStartFailed(RealstackError):
     """A server was started and did not come up."""
 
@@ -129,7 +144,6 @@ class ServerStartFailed(RealstackError):
     problem = "{self.service} {self.version} (from {self.provider}) did not start: {self.reason}\n{self.log_tail}"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ServerDied(RealstackError):
     """A server of ours ended while it was in use."""
 
@@ -144,7 +158,6 @@ class ServerDied(RealstackError):
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class SqlFailed(RealstackError):
     """PostgreSQL refused a statement of the kit's own admin connection."""
 
@@ -166,7 +179,6 @@ class SqlFailed(RealstackError):
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class RedisRefused(RealstackError):
     """Redis answered a command of the kit's own admin connection with an error."""
 
@@ -175,7 +187,6 @@ class RedisRefused(RealstackError):
     problem = "Redis refused {self.command}: {self.message}"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class NoEmptyDatabase(RealstackError):
     """A Redis that is not ours has no database number without keys that could be claimed."""
 
@@ -186,7 +197,6 @@ class NoEmptyDatabase(RealstackError):
     hint = "empty one of them, or unset the URL to let the kit start a Redis of its own"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ClaimLost(RealstackError):
     """The key that marks a database number on somebody else's Redis as ours is no longer in it."""
 
@@ -204,7 +214,6 @@ class ClaimLost(RealstackError):
 # --- ClickHouse -------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ClickHouseRefused(RealstackError):
     """ClickHouse, embedded or a server, answered a statement with an error."""
 
@@ -222,7 +231,6 @@ class ClickHouseRefused(RealstackError):
         return f"\n  in: {self.statement[:300]}" if self.statement else ""
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ClickHouseNotRestored(RealstackError):
     """A ClickHouse database could not be put back to its baseline."""
 
@@ -240,7 +248,6 @@ class ClickHouseNotRestored(RealstackError):
 # --- core: supervisor, folders, archives ------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class SupervisorLost(RealstackError):
     """The process that keeps the servers of a run cannot be reached."""
 
@@ -257,7 +264,6 @@ class SupervisorLost(RealstackError):
         return f"\n{self.log_tail}" if self.log_tail else ""
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class SpawnFailed(RealstackError):
     """A program could not be started."""
 
@@ -282,7 +288,6 @@ class SpawnFailed(RealstackError):
         return remedies.get(self.step, "")
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class FolderRefused(RealstackError):
     """A folder that the kit will not promise to delete."""
 
@@ -292,7 +297,6 @@ class FolderRefused(RealstackError):
     hint = "ask for a new name inside a folder of the run, before the folder is made"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class FolderUnsafe(RealstackError):
     """No folder in which a run could keep its sockets safely."""
 
@@ -307,7 +311,6 @@ class FolderUnsafe(RealstackError):
         return "; ".join(f"{folder}: {reason}" for folder, reason in self.tried)
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class SocketPathTooLong(RealstackError):
     """A path the operating system does not accept for a Unix socket."""
 
@@ -318,7 +321,6 @@ class SocketPathTooLong(RealstackError):
     hint = "give the instance a shorter name"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class LockBusy(RealstackError):
     """Another process kept a lock for too long."""
 
@@ -334,7 +336,6 @@ class LockBusy(RealstackError):
         return "an unknown process" if self.holder is None else f"process {self.holder}"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ArchiveDamaged(RealstackError):
     """An archive in the cache that cannot be trusted."""
 
@@ -347,7 +348,6 @@ class ArchiveDamaged(RealstackError):
 # --- providers --------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class InstallFailed(RealstackError):
     """A server could not be fetched."""
 
@@ -358,7 +358,6 @@ class InstallFailed(RealstackError):
     hint = "{self.remedy}"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ForeignServerRefused(RealstackError):
     """A server that is not ours and that the kit will not use."""
 
@@ -372,7 +371,6 @@ class ForeignServerRefused(RealstackError):
     hint = "{self.remedy}"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ContainerFailed(RealstackError):
     """A container with a service could not be brought up."""
 
@@ -392,7 +390,6 @@ class ContainerFailed(RealstackError):
 # --- app --------------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class DriverMissing(RealstackError):
     """A Python package that talks to a service is not installed."""
 
@@ -402,7 +399,6 @@ class DriverMissing(RealstackError):
     hint = 'pip install "realstack[{self.extra}]"'
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class AppTargetInvalid(RealstackError):
     """What was named as the app cannot be found or is no ASGI app."""
 
@@ -415,7 +411,6 @@ class AppTargetInvalid(RealstackError):
     hint = "{self.remedy}"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class AppStartFailed(RealstackError):
     """The app was started and did not come up."""
 
@@ -431,7 +426,6 @@ class AppStartFailed(RealstackError):
         return "" if self.exit_code is None else f" (exit code {self.exit_code})"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class AppResetFailed(RealstackError):
     """The callable an app registered to drop its caches between tests raised, or did not end."""
 
@@ -446,7 +440,6 @@ class AppResetFailed(RealstackError):
         return f"\n{self.traceback}" if self.traceback else ""
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class WebSocketNotConnected(RealstackError):
     """A WebSocket client was used before ``connect`` or after ``close``."""
 
@@ -455,7 +448,6 @@ class WebSocketNotConnected(RealstackError):
     hint = 'await client.connect("/path") first'
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class WebSocketRefused(RealstackError):
     """The server answered the handshake with something else than a WebSocket, or nobody answered."""
 
@@ -472,7 +464,6 @@ class WebSocketRefused(RealstackError):
         return f"\n  {self.body}" if self.body else ""
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class WebSocketClosed(RealstackError):
     """The WebSocket was closed while something was still expected of it."""
 
@@ -487,7 +478,6 @@ class WebSocketClosed(RealstackError):
     )
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class WebSocketTimeout(RealstackError):
     """The WebSocket stayed silent for too long."""
 
@@ -501,7 +491,6 @@ class WebSocketTimeout(RealstackError):
     )
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class WebSocketMessageInvalid(RealstackError):
     """A message was received that is not what was asked for."""
 
@@ -511,7 +500,6 @@ class WebSocketMessageInvalid(RealstackError):
     problem = "WebSocket {self.url} sent something that is not {self.wanted}: {self.message!r}"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ConnectionsExhausted(RealstackError):
     """All connections a fixture may open are in use, and none came back in time."""
 
@@ -522,7 +510,6 @@ class ConnectionsExhausted(RealstackError):
     hint = "leave a connection() or transaction() block before opening the next one"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class LoopChanged(RealstackError):
     """Something that lives on one connection was used from a second event loop."""
 
@@ -531,7 +518,6 @@ class LoopChanged(RealstackError):
     hint = 'use one event loop for the test, or isolation = "reset", which allows any number'
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class OuterTransactionEnded(RealstackError):
     """A test committed or rolled back the transaction it is isolated by."""
 
@@ -540,7 +526,6 @@ class OuterTransactionEnded(RealstackError):
     hint = 'isolation = "reset" lets a test commit'
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class SchemaFileFailed(RealstackError):
     """PostgreSQL refused a statement of a schema file."""
 
@@ -555,10 +540,10 @@ class SchemaFileFailed(RealstackError):
         """The line of the statement's mistake, when PostgreSQL said where it is."""
         return "" if self.line is None else f":{self.line}"
 
+
 # --- isolation --------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class TemplateMissing(RealstackError):
     """No finished template database has that name."""
 
@@ -569,7 +554,6 @@ class TemplateMissing(RealstackError):
     hint = "build it with build_template before cloning it; a half-made one counts as missing"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class TemplateBusy(RealstackError):
     """Someone stayed connected to a database while it was to be copied or renamed."""
 
@@ -580,7 +564,6 @@ class TemplateBusy(RealstackError):
     hint = "close the connections and pools that use {self.template!r} first"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class ExtensionMissing(RealstackError):
     """A schema wants an extension that the server does not carry."""
 
@@ -594,7 +577,6 @@ class ExtensionMissing(RealstackError):
     )
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class IsolationUnavailable(RealstackError):
     """A strategy needs something this server or user does not give."""
 
@@ -604,7 +586,6 @@ class IsolationUnavailable(RealstackError):
     hint = "use isolation = 'clone', which needs CREATEDB only, or let the kit start a server of its own"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class BaselineUnknown(RealstackError):
     """A baseline was to be dropped that is not on the stack."""
 
@@ -613,10 +594,10 @@ class BaselineUnknown(RealstackError):
     problem = "there is no baseline {self.baseline!r}; from the bottom there are {self.known!r}"
     hint = "pop what was pushed, once"
 
+
 # --- runtime ----------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class SetupFailed(RealstackError):
     """The user's set-up callable did not bring the database to its schema."""
 
@@ -628,7 +609,6 @@ class SetupFailed(RealstackError):
     hint = "it is called with the database URL as its one argument; run it by hand against `realstack up` to try it"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class StackGone(RealstackError):
     """A stack this process was pointed at is not there (any more)."""
 
@@ -637,7 +617,6 @@ class StackGone(RealstackError):
     hint = "`realstack status` lists the running ones, `realstack up --detach --name {self.stack}` starts it"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
 class IsolationBroken(RealstackError):
     """After a test was cleaned up, a service still differed from its baseline."""
 

@@ -1,6 +1,5 @@
 """Every error of the kit: survives pickling, shows its fields, has a text."""
 
-import dataclasses
 import pickle
 import typing
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ def _sample(annotation: object) -> object:
 
 def _made(kind: type[RealstackError]) -> RealstackError:
     hints = typing.get_type_hints(kind)
-    return kind(**{field.name: _sample(hints[field.name]) for field in dataclasses.fields(kind)})
+    return kind(**{name: _sample(hints[name]) for name in kind.field_names()})
 
 
 ALL = [kind for kind in _all_errors() if kind.__module__ == errors.__name__]
@@ -45,8 +44,8 @@ def test_an_error_survives_pickling_with_its_fields_and_text(kind: type[Realstac
 
     assert type(again) is kind
     assert str(again) == str(error)
-    for field in dataclasses.fields(kind):
-        assert getattr(again, field.name) == getattr(error, field.name)
+    for name in kind.field_names():
+        assert getattr(again, name) == getattr(error, name)
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
@@ -67,3 +66,8 @@ def test_the_remedy_stands_on_a_line_of_its_own():
     error = ServiceUnavailable(service="Redis", wanted="9", tried=(("wheel", "has 6.2.14"),), remedy="ask for 6.2")
 
     assert str(error) == "Redis 9 is not available: wheel: has 6.2.14\n  Try: ask for 6.2"
+
+
+def test_a_missing_field_is_a_type_error():
+    with pytest.raises(TypeError, match="remedy"):
+        ServiceUnavailable(service="redis", wanted="7", tried=())  # type: ignore[call-arg]

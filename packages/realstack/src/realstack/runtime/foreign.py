@@ -119,4 +119,5 @@ def _check_version(server: "Server", version: str | None, key: ServiceKey) -> No
 
 
 def _both(one: ServiceUnavailable, other: ServiceUnavailable) -> RealstackError:
-    return dataclasses.replace(one, tried=(*one.tried, *other.tried))
+    tried = (*one.tried, *other.tried)
+    return ServiceUnavailable(service=one.service, wanted=one.wanted, tried=tried, remedy=one.remedy)
