@@ -95,6 +95,10 @@ def test_a_module_of_the_project_cannot_stand_in_for_one_of_the_launcher(serve: 
     assert get(serve(), "/x").status_code == 200
 
 
+def test_the_kit_is_found_whatever_the_environment_of_the_app_says(serve: Serve):
+    assert get(serve(env={"PYTHONPATH": "elsewhere", "PYTHONNOUSERSITE": "1"}), "/x").status_code == 200
+
+
 def test_what_the_app_prints_is_in_the_log_at_once_and_can_be_read_from_a_position(serve: Serve):
     server = serve(ECHO.replace("    assert scope[", "    print('seen', scope['path'])\n        assert scope["))
     position = server.log_position()

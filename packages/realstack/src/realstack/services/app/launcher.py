@@ -1,6 +1,6 @@
 """The app's own process: binds the socket, imports the app, serves it with uvicorn and says how far it is.
 
-``python -P -m realstack.services.app.launcher ORDER``; the order is a JSON object. What happens is reported over the
+Its ``main`` is called by ``python -P -c``, with the order as a JSON object. What happens is reported over the
 control socket it names, one JSON object per line: ``bound``, ``imported``, ``ready`` or ``failed``. Once ready, a
 ``reset`` that comes in over the same socket runs the app's ``on_reset`` inside the app's event loop.
 """
@@ -106,7 +106,3 @@ def _bind(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     return listener
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -23,7 +23,12 @@ from realstack.services.app.control import Control, Gone, Silent
 from realstack.services.app.order import Order
 from realstack.services.endpoint import Endpoint
 
-_LAUNCHER = "realstack.services.app.launcher"
+#: Finds the kit where this process found it, whatever the app's environment and working folder are.
+_LAUNCH = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from realstack.services.app.launcher import main; sys.exit(main(sys.argv[2]))"
+)
+_PACKAGES = os.fspath(Path(__file__).resolve().parents[3])
 _STOP_WITHIN_S = 3.0
 _RESET_WITHIN_S = 10.0
 
@@ -250,7 +255,7 @@ class AppServer:
             on_reset=self._on_reset,
         )
         # -P: nothing in the working folder can stand in for a module the launcher needs before the app is imported
-        argv = [sys.executable, "-P", "-m", _LAUNCHER, order.write()]
+        argv = [sys.executable, "-P", "-c", _LAUNCH, _PACKAGES, order.write()]
         return self._supervisor.spawn(
             argv,
             name=f"app {self._target}",
