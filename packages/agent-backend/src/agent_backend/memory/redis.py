@@ -1,6 +1,7 @@
 """Memory in Redis: a string per item with native expiry, and an index per tenant: listing costs what it lists."""
 
 import asyncio
+import functools
 import math
 from collections.abc import Awaitable, Generator, Mapping
 from datetime import UTC, datetime
@@ -122,8 +123,8 @@ class RedisMemory:
             slot,
             key,
             text,
-            check_partition(partition),
-            encode_value(partition),
+            partition,
+            _json_of(check_partition(partition)),
             "" if lifetime_s is None else math.ceil(lifetime_s * 1000),
             encode_value(dict(metadata)) if metadata else "{}",
         )
@@ -247,6 +248,11 @@ class _Done:
 
     def __await__(self) -> Generator[Any, Any, None]:
         yield from ()
+
+
+@functools.lru_cache(maxsize=256)
+def _json_of(partition: str) -> str:
+    return encode_value(partition)
 
 
 def _is_keyspace(name: str) -> bool:

@@ -23,52 +23,61 @@ SWEEP_LIMIT: Final = 1000
 _SWEEP_WHEN_GROWING: Final = 16
 _INDEX_SLACK_MS: Final = 3_600_000
 
-_PRELUDE: Final = f"""
+_NAMES: Final = """
 local keys, expiries, partitions, versions = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+"""
 
+#: Seconds, microseconds as six digits, milliseconds since 1970: all as texts.
+_CLOCK: Final = """
+local time = redis.call('TIME')
+local seconds, micros = time[1], string.format('%06d', time[2])
+local now = seconds .. string.sub(micros, 1, 3)
+"""
+
+_FORGET: Final = r"""
 local function forget(key)
   local known = redis.call('HGET', versions, key)
   redis.call('ZREM', keys, key)
   redis.call('ZREM', expiries, key)
   if known then
-    redis.call('ZREM', partitions, string.sub(known, string.find(known, ':', 1, true) + 1) .. '\\0' .. key)
+    redis.call('ZREM', partitions, string.sub(known, string.find(known, ':', 1, true) + 1) .. '\0' .. key)
     redis.call('HDEL', versions, key)
   end
 end
+"""
 
--- seconds, microseconds as six digits, milliseconds since 1970 as text
-local function clock()
-  local time = redis.call('TIME')
-  local micros = string.format('%06d', time[2])
-  return time[1], micros, time[1] .. string.sub(micros, 1, 3)
-end
-
--- Redis' own rule: an item is gone once its moment has passed
-local function sweep(now, limit)
+#: Redis' own rule: an item is gone once its moment has passed.
+_SWEEP: Final = (
+    _FORGET
+    + """
+local function sweep(limit)
   local gone = redis.call('ZRANGEBYSCORE', expiries, '-inf', '(' .. now, 'LIMIT', 0, limit)
   for _, key in ipairs(gone) do forget(key) end
   return #gone
 end
+"""
+)
 
+_EXPIRE_INDEX: Final = f"""
 local function expire_index(moment)
   local at = string.format('%.0f', tonumber(moment) + {_INDEX_SLACK_MS})
   for _, index in ipairs(KEYS) do redis.call('PEXPIREAT', index, at) end
 end
+"""
 
--- to be called when a member that lives for ever may have gone
-local function settle()
-  if redis.call('PTTL', keys) == -1 and redis.call('ZCARD', keys) == redis.call('ZCARD', expiries) then
-    expire_index(redis.call('ZREVRANGE', expiries, 0, 0, 'WITHSCORES')[2])
-  end
+#: For when the last member that lives for ever may have gone.
+_SETTLE: Final = """
+if redis.call('PTTL', keys) == -1 and redis.call('ZCARD', keys) == redis.call('ZCARD', expiries) then
+  expire_index(redis.call('ZREVRANGE', expiries, 0, 0, 'WITHSCORES')[2])
 end
 """
 
 #: ARGV: key of the value, key, value as JSON, partition, partition as JSON, lifetime in ms or '', metadata as JSON.
 STORE: Final = RedisScript(
-    _PRELUDE
-    + f"""
+    _NAMES
+    + _CLOCK
+    + r"""
 local slot, key, partition, ttl = ARGV[1], ARGV[2], ARGV[4], ARGV[6]
-local seconds, micros, now = clock()
 local version = seconds .. micros
 local known = redis.call('HGET', versions, key)
 local old_partition = nil
@@ -85,8 +94,8 @@ if ttl ~= '' then
   expires_at = string.sub(moment, 1, -4) .. '.' .. string.sub(moment, -3)
 end
 
-local body = '{{"value":' .. ARGV[3] .. ',"partition":' .. ARGV[5] .. ',"created_at":' .. seconds .. '.' .. micros
-  .. ',"expires_at":' .. expires_at .. ',"version":' .. version .. ',"metadata":' .. ARGV[7] .. '}}'
+local body = '{"value":' .. ARGV[3] .. ',"partition":' .. ARGV[5] .. ',"created_at":' .. seconds .. '.' .. micros
+  .. ',"expires_at":' .. expires_at .. ',"version":' .. version .. ',"metadata":' .. ARGV[7] .. '}'
 if moment then
   redis.call('SET', slot, body, 'PXAT', moment)
   redis.call('ZADD', expiries, moment, key)
@@ -97,41 +106,49 @@ end
 redis.call('HSET', versions, key, version .. ':' .. partition)
 if old_partition ~= partition then
   if old_partition then
-    redis.call('ZREM', partitions, old_partition .. '\\0' .. key)
+    redis.call('ZREM', partitions, old_partition .. '\0' .. key)
   else
     redis.call('ZADD', keys, 0, key)
-    sweep(now, {_SWEEP_WHEN_GROWING})
+"""
+    # functions are made where they are used: making one costs what a command costs
+    + _SWEEP
+    + f"sweep({_SWEEP_WHEN_GROWING})"
+    + r"""
   end
-  redis.call('ZADD', partitions, 0, partition .. '\\0' .. key)
+  redis.call('ZADD', partitions, 0, partition .. '\0' .. key)
 end
 
 local left = redis.call('PTTL', keys)
-if left == -1 then
-  settle()
-elseif not moment then
+if moment and left >= tonumber(ttl) then return end
+if left ~= -1 and not moment then
   for _, index in ipairs(KEYS) do redis.call('PERSIST', index) end
-elseif left < tonumber(ttl) then
-  expire_index(moment)
+  return
 end
 """
+    + _EXPIRE_INDEX
+    + "if left ~= -1 then return expire_index(moment) end"
+    + _SETTLE
 )
 
 #: ARGV: key of the value, key.
 DELETE: Final = RedisScript(
-    _PRELUDE
+    _NAMES
+    + _FORGET
+    + _EXPIRE_INDEX
     + """
 redis.call('DEL', ARGV[1])
 forget(ARGV[2])
-settle()
 """
+    + _SETTLE
 )
 
 #: ARGV: first key as a lexical bound, last key likewise, how many. Answers false when there is more to sweep first.
 LIST: Final = RedisScript(
-    _PRELUDE
+    _NAMES
+    + _CLOCK
+    + _SWEEP
     + f"""
-local _, _, now = clock()
-if sweep(now, {SWEEP_LIMIT}) == {SWEEP_LIMIT} then return false end
+if sweep({SWEEP_LIMIT}) == {SWEEP_LIMIT} then return false end
 return redis.call('ZRANGEBYLEX', keys, ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
 """
 )
@@ -139,16 +156,20 @@ return redis.call('ZRANGEBYLEX', keys, ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
 #: ARGV: what the values' keys start with, first member as a lexical bound, last likewise, how many.
 #: Answers the last key forgotten, '' when that was all.
 CLEAR: Final = RedisScript(
-    _PRELUDE
-    + """
+    _NAMES
+    + _FORGET
+    + _EXPIRE_INDEX
+    + r"""
 local found = redis.call('ZRANGEBYLEX', partitions, ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
 local last = ''
 for _, member in ipairs(found) do
-  last = string.sub(member, string.find(member, '\\0', 1, true) + 1)
+  last = string.sub(member, string.find(member, '\0', 1, true) + 1)
   redis.call('DEL', ARGV[1] .. last)
   forget(last)
 end
-settle()
+"""
+    + _SETTLE
+    + """
 if #found < tonumber(ARGV[4]) then return '' end
 return last
 """
@@ -156,10 +177,11 @@ return last
 
 #: ARGV: low key, high key. Answers partition, count, partition, count ...; false when there is more to sweep first.
 COUNT: Final = RedisScript(
-    _PRELUDE
+    _NAMES
+    + _CLOCK
+    + _SWEEP
     + f"""
-local _, _, now = clock()
-if sweep(now, {SWEEP_LIMIT}) == {SWEEP_LIMIT} then return false end
+if sweep({SWEEP_LIMIT}) == {SWEEP_LIMIT} then return false end
 local answer, from = {{}}, '-'
 while true do
   local member = redis.call('ZRANGEBYLEX', partitions, from, '+', 'LIMIT', 0, 1)[1]

@@ -267,13 +267,16 @@ class PostgresDatabase:
             PoolExhausted: none became free in time.
             StorageUnavailable: a new one could not be opened.
         """
-        if self._loop is asyncio.get_running_loop():
-            while self._free:
-                connection = self._free.pop()
-                if _is_open(connection):
-                    self._in_use += 1
-                    return connection
-        return await self._acquire(await self._open_pool())
+        pool = self._pool
+        if pool is None or self._is_closed or self._loop is not asyncio.get_running_loop():
+            pool = await self._open_pool()
+        # nothing is awaited between this look and asyncpg's queue: what is neither free here nor in use is in there
+        while self._free:
+            connection = self._free.pop()
+            if _is_open(connection):
+                self._in_use += 1
+                return connection
+        return await self._acquire(pool)
 
     async def give_back(self, connection: "Pooled", *, is_clean: bool = False) -> None:
         """Let the next one have *connection*.
@@ -282,12 +285,14 @@ class PostgresDatabase:
             connection: what ``take`` returned.
             is_clean: nothing was interrupted on it and its session is as it was, so that it need not be reset.
         """
-        self._in_use -= 1
         may_stay = is_clean and not (self._waiting or self._is_closed)
-        if may_stay and _is_open(connection) and not connection.is_in_transaction():
-            self._free.append(connection)
-        else:
-            await self._release(connection)
+        try:
+            if may_stay and _is_open(connection) and not connection.is_in_transaction():
+                self._free.append(connection)
+            else:
+                await self._release(connection)
+        finally:
+            self._in_use -= 1
 
     def translate(self, error: Exception) -> Exception:
         """Return what to raise in place of asyncpg's *error*."""

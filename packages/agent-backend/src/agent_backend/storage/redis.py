@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import redis
 import redis.asyncio
@@ -147,7 +147,8 @@ class RedisDatabase:
             PoolExhausted: no connection became free in time; nothing was sent.
             StatementRefused: the server said no; carries its error word.
         """
-        await self._wait_for_turn()
+        self._check_usable()
+        await (self._wait_for_turn() if self._turns.locked() else self._turns.acquire())
         try:
             return await self._send(*command)
         except REDIS_FAILURES as error:
@@ -157,7 +158,8 @@ class RedisDatabase:
 
     async def run(self, script: RedisScript, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         """Run *script*, which Redis does as a whole or not at all, and return its answer."""
-        await self._wait_for_turn()
+        self._check_usable()
+        await (self._wait_for_turn() if self._turns.locked() else self._turns.acquire())
         try:
             try:
                 return await self._send("EVALSHA", script.sha, len(keys), *keys, *args)
@@ -186,7 +188,7 @@ class RedisDatabase:
         code = str(error).partition(" ")[0]
         return StatementRefused(service=_SERVICE, code=code if code.isupper() else "ERR", message=str(error))
 
-    async def _wait_for_turn(self) -> None:
+    def _check_usable(self) -> None:
         if self._is_closed:
             raise StorageClosed(service=_SERVICE)
         loop = asyncio.get_running_loop()
@@ -194,12 +196,11 @@ class RedisDatabase:
             if self._loop is not None:
                 raise WrongEventLoop(service=_SERVICE)
             self._loop = loop
-        if not self._turns.locked():
-            await self._turns.acquire()  # returns at once; only who has to wait needs a timer
-            return
+
+    async def _wait_for_turn(self) -> Literal[True]:
         try:
             async with asyncio.timeout(self._acquire_timeout_s):
-                await self._turns.acquire()
+                return await self._turns.acquire()
         except TimeoutError as error:
             raise PoolExhausted(
                 service=_SERVICE, url=self.safe_url, size=self.max_connections, waited_s=self._acquire_timeout_s
