@@ -168,6 +168,7 @@ def test_what_lived_before_keeps_its_subscription_and_its_wait(
         ("transaction", [("MULTI",)]),
         ("session", [("SELECT", 3)]),
         ("monitor", [("MONITOR",)]),
+        ("subscription", [("PSUBSCRIBE", "n*")]),
         ("watch", [("SET", "w", 1), ("WATCH", "w")]),
     ],
 )

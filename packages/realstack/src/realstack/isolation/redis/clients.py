@@ -10,11 +10,12 @@ from realstack.services.redis.wire import ADMIN_NAME
 
 _FIELD: Final = re.compile(r"([\w-]+)=(\S*)")
 #: Enough to see whether anything happened, at two microseconds a client; ``Client.parse`` reads the rest when it did.
-_QUICK: Final = re.compile(rb"id=(\d+) addr=.*? flags=(\w+) db=(\d+) .*? multi=(-?\d+) .*? user=(\S+)")
+_QUICK: Final = re.compile(rb"id=(\d+) addr=.*? flags=(\w+) db=(\d+) (.*?) multi=(-?\d+) .*? user=(\S+)")
+_NONE_SUBSCRIBED: Final = re.compile(rb"[^1-9]*").fullmatch
 _SUBSCRIPTION_FIELDS: Final = ("sub", "psub", "ssub")
 
 Quick = Mapping[int, tuple[bytes, ...]]
-"""Client id to its flags, database, open MULTI (-1: none) and user."""
+"""Client id to its flags, database, subscriptions, open MULTI (-1: none) and user."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,20 +96,26 @@ def suspects(before: Quick, now: Quick, *, ours: Iterable[int]) -> set[int]:
     """Return the ids of the clients a test may have left, or left in a state no other test should meet."""
     own = set(ours)
     found = {each for each in now if each not in before and each not in own}
-    for each, (flags, database, multi, user) in now.items():
-        if each in own or each in found:
-            continue
-        was_flags, was_database, _, was_user = before[each]
-        newly = b"O" in flags and b"O" not in was_flags
-        if multi != b"-1" or newly or b"d" in flags or (database, user) != (was_database, was_user):
-            found.add(each)
+    found |= {
+        each for each, seen in now.items() if each in before and each not in own and _went_off(before[each], seen)
+    }
     return found
+
+
+def _went_off(before: tuple[bytes, ...], now: tuple[bytes, ...]) -> bool:
+    """Whether a client that lived before is in a state that whoever uses it next would stumble over."""
+    flags, database, subscriptions, queued, user = now
+    if (database, user) != (before[1], before[4]) or queued != b"-1" or b"d" in flags:
+        return True
+    if b"O" in flags and b"O" not in before[0]:
+        return True
+    return subscriptions != before[2] and _NONE_SUBSCRIBED(before[2]) is not None
 
 
 def leak_of(client: Client, *, lived_before: bool) -> Leak:
     """Return what is to be said of *client*, which a test left open, or left changed when it *lived_before*."""
     kind = client.state
-    if lived_before and kind in ("connection", "subscription", "blocked"):
+    if lived_before and kind in ("connection", "blocked"):
         kind = "session"  # its database or its user was changed under whoever uses it next
     return Leak(service="redis", kind=kind, what=str(client))
 
