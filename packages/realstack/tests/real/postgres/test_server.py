@@ -9,6 +9,7 @@ from realstack._core.waiting import NotReady, wait_until
 from realstack.errors import ConfigInvalid, ServerDied, ServerStartFailed, SocketPathTooLong, SqlFailed
 from realstack.services.endpoint import Endpoint
 from realstack.services.postgres import server as server_module
+from realstack.services.postgres.shared_memory import remove_segment
 from realstack.services.postgres.wire import Connection
 
 # a connection that is refused leaves its socket to the garbage collector, which is made to run here and not later
@@ -242,6 +243,31 @@ def test_nothing_is_left_in_shared_memory_when_a_server_is_killed(lab):
     assert during <= before
     assert set(Path("/dev/shm").glob("PostgreSQL.*")) <= during
     assert setting_of(server, "dynamic_shared_memory_type") == "mmap"
+
+
+@pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="only Linux lists its System V segments")
+def test_stopping_a_server_that_was_killed_removes_the_segment_it_left(lab):
+    server = lab.start()
+    used = segments_of(server.pid)
+    os.kill(server.pid, signal.SIGKILL)
+    is_dead(server)
+    left = segments_of(server.pid)
+    server.stop()
+
+    assert len(used) == len(left) == 1
+    assert segments_of(server.pid) == []
+
+
+def test_no_segment_of_a_running_server_is_removed(lab):
+    server = lab.start()
+
+    assert remove_segment(server.data, server_pid=server.pid, timeout_s=0.01) is False
+    assert len(segments_of(server.pid)) == 1
+
+
+def segments_of(pid):
+    lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    return [fields for line in lines if (fields := line.split())[4] == str(pid)]
 
 
 def setting_of(server, name):

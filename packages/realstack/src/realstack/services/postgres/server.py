@@ -16,6 +16,7 @@ from realstack.services.postgres.account import Launch, spawn_postgres
 from realstack.services.postgres.cluster import CONF
 from realstack.services.postgres.log import tail
 from realstack.services.postgres.settings import server_settings, to_conf
+from realstack.services.postgres.shared_memory import remove_segment
 from realstack.services.postgres.wire import Connection
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _TRIES = 10  # ports; each is free when asked for, so more than two tries are hardly ever needed
 _LOOK_EVERY = 5  # attempts to connect between two looks at whether it still runs
 _STARTING_UP = "57P03"
+_STILL_IN_USE = "shared memory block"  # sessions of a server that was killed live on for some milliseconds
 _PID_STATUS = 7  # line of postmaster.pid, from 0; PostgreSQL source, src/include/utils/pidfile.h, releases 10 to 18
 
 
@@ -102,15 +104,38 @@ class PostgresServer:
             keep_data: write everything to the data folder first, so that the cluster can be packed.
             timeout_s: seconds until it is killed.
         """
+        self._end(keep_data=keep_data, timeout_s=timeout_s)
+        remove_segment(self.data, server_pid=self.pid)
+
+    def restart(self, *, timeout_s: float = 30.0, database: str = "postgres") -> None:
+        """Start it again on the same port and data, after stopping it in order if it still runs.
+
+        Raises:
+            ServerStartFailed: it did not come up again.
+        """
+        self._end(keep_data=True, timeout_s=timeout_s)
+        failed: ServerStartFailed | None = None
+
+        def launch() -> None:
+            nonlocal failed
+            try:
+                self._launch(self.endpoint.port, database=database, timeout_s=timeout_s)
+            except ServerStartFailed as error:
+                if _STILL_IN_USE not in error.log_tail:
+                    raise
+                failed = error
+                raise NotReady(error.reason) from error
+
+        try:
+            wait_until(launch, timeout_s=timeout_s)
+        except Late as late:
+            raise failed or late from late
+
+    def _end(self, *, keep_data: bool, timeout_s: float) -> None:
         self.connection.close()
         if not keep_data and self._process.is_alive():
             self._process.signal(signal.SIGQUIT)
         self._process.stop(timeout_s=timeout_s)
-
-    def restart(self, *, timeout_s: float = 30.0, database: str = "postgres") -> None:
-        """Start it again on the same port and data, after stopping it in order if it still runs."""
-        self.stop(keep_data=True, timeout_s=timeout_s)
-        self._launch(self.endpoint.port, database=database, timeout_s=timeout_s)
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
