@@ -47,7 +47,7 @@ def failure_sections(state: State, services: frozenset[str]) -> list[tuple[str, 
 
 def write_summary(terminal: pytest.TerminalReporter, tally: Tally) -> None:
     """Write the section at the end of the run; nothing when the kit was not used."""
-    lines = [*_service_lines(tally.services), *_skip_lines(tally), *_leak_lines(tally)]
+    lines = [*_service_lines(tally.services), *_skip_lines(tally), *_leak_lines(tally), *_kept_lines(tally)]
     if not lines:
         return
     terminal.section("realstack")
@@ -84,6 +84,11 @@ def _service_lines(rows: list[dict[str, Any]]) -> list[str]:
 
 def _skip_lines(tally: Tally) -> list[str]:
     return [f"skipped {count} test(s), {service}: {reason}" for (service, reason), count in sorted(tally.skips.items())]
+
+
+def _kept_lines(tally: Tally) -> list[str]:
+    lines = [f"kept: {test}: {url}" for test, url in tally.kept]
+    return [*lines, f"they stay until: realstack down {tally.left_running}"] if tally.left_running else lines
 
 
 def _leak_lines(tally: Tally) -> list[str]:

@@ -31,19 +31,24 @@ class Tally:
     leaks: list[str] = dataclasses.field(default_factory=list)
     #: ``ServiceRow`` as a mapping, one per service this process used.
     services: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    #: (test, masked URL) of each failed test whose database was kept.
+    kept: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    #: The name of the stack that goes on because databases in it were kept.
+    left_running: str = ""
     #: Tests whose call phase ran.
     ran: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as values every serialiser knows."""
         skips = [[service, reason, count] for (service, reason), count in self.skips.items()]
-        return {"skips": skips, "leaks": self.leaks, "services": self.services, "ran": self.ran}
+        return {"skips": skips, "leaks": self.leaks, "services": self.services, "kept": self.kept, "ran": self.ran}
 
     def add(self, plain: dict[str, Any]) -> None:
         """Add what another process's ``to_plain`` gave."""
         self.skips.update({(service, reason): count for service, reason, count in plain["skips"]})
         self.leaks += plain["leaks"]
         self.services += plain["services"]
+        self.kept += [(test, url) for test, url in plain["kept"]]
         self.ran += plain["ran"]
 
 
@@ -70,9 +75,9 @@ class State:
     def stack(self) -> "Stack":
         """The stack, opened on first use."""
         if self._stack is None:
-            from realstack.runtime.stack import Stack
+            from realstack.runtime.detached import open_or_join
 
-            self._stack = Stack.for_tests(self.config, run_folder=self._run_folder)
+            self._stack = open_or_join(self.config, run_folder=self._run_folder)
         return self._stack
 
     def check_wanted(self) -> None:
@@ -135,9 +140,13 @@ class State:
     def close(self) -> None:
         """End what this process started."""
         if self._stack is not None:
-            self.tally.services = [dataclasses.asdict(row) for row in self._stack.describe()]
-            self._stack.close()
-            self._stack = None
+            stack, self._stack = self._stack, None
+            self.tally.services = [dataclasses.asdict(row) for row in stack.describe()]
+            self.tally.kept += [(test, url) for test, url in stack.kept()]
+            if self.tally.kept and stack.is_owner:
+                self.tally.left_running = stack.leave_running()
+            else:
+                stack.close()
 
 
 def _leak_line(test: str, leak: "Leak") -> str:

@@ -73,10 +73,10 @@ def run_suite(
     Raises:
         RealstackError: the stack could not be opened, or the configuration is wrong.
     """
-    from realstack.runtime.stack import Stack
+    from realstack.runtime.detached import open_or_join
 
     began = SYSTEM_CLOCK.now_s()
-    stack = Stack.for_tests(config, run_folder=None)
+    stack = open_or_join(config)
     try:
         suite = _Suite(config, stack, on_ready)
         channel = ChannelServer(stack.run_folder / f"runner-{os.getpid()}.sock", on_event=suite.hear)

@@ -1,13 +1,13 @@
 """PostgreSQL as one test process uses it: a database of its own on the run's server, put back after each test."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from realstack.abc import Isolation, ResetOutcome, Server
 from realstack.errors import ServerDied
+from realstack.isolation.postgres import Strategy, open_isolation
 from realstack.isolation.postgres.clone import ClonePool
-from realstack.isolation.postgres.reset import ResetIsolation
-from realstack.isolation.postgres.template import clone_database, drop_database
+from realstack.isolation.postgres.template import clone_database, copy_database, drop_database, end_sessions
 from realstack.runtime.foreign import attach_by_url, or_container, share_attached
 from realstack.runtime.plan import DatabasePlan, plan_server
 from realstack.runtime.postgres_server import build_database, start_server
@@ -17,12 +17,14 @@ from realstack.runtime.sharing import SharedServer, share_server
 from realstack.runtime.slots import Slot, take_slot
 from realstack.services.endpoint import Endpoint
 from realstack.services.postgres.log import tail
+from realstack.services.postgres.wire import Connection
 
 if TYPE_CHECKING:
     from realstack.services.postgres.testing import Postgres
 
 #: Another process may be building the template: migrations can take minutes.
 _SHARE_TIMEOUT_S = 660.0
+_KEEP_TIMEOUT_S = 30.0
 
 
 class PostgresService(WorkerService):
@@ -78,7 +80,15 @@ class PostgresService(WorkerService):
         admin, template = self._place(shared)
         server = dataclasses.replace(shared, endpoint=self._take_database(shared, admin, template))
         self._pool = ClonePool(admin, template, eager=self._strategy == "clone")
-        return server, ResetIsolation(server.endpoint, pool=self._pool, ours=shared.pid is not None)
+        isolation = open_isolation(
+            self._strategy,
+            server.endpoint,
+            pool=self._pool,
+            ours=shared.pid is not None,
+            memory=self._run.config.cache_folder / "strategies.json",
+            verifying=self._run.config.verify_isolation,
+        )
+        return server, isolation
 
     def _begin_server(self, attached: Server | None) -> SharedServer:
         """Start the run's server, or prepare a place of its own on one that is not ours."""
@@ -113,6 +123,20 @@ class PostgresService(WorkerService):
                 raise
             raise self._died() from error
 
+    def keep(self, test: str) -> ResetOutcome | None:
+        """Copy what the failed *test* left into a database of its own, then put the test's database back."""
+        admin = self.server.endpoint.with_database("postgres")
+        name = f"kept_{self._slot.number if self._slot else 0}_{len(self.kept) + 1}"
+        with Connection(admin) as connection:
+            end_sessions(connection, self.endpoint.database or "")
+            copy_database(connection, self.endpoint.database or "", name, timeout_s=_KEEP_TIMEOUT_S)
+        self.kept.append((test, admin.with_database(name).safe_url))
+        if self._isolation is None:
+            return None
+        outcome = self._isolation.reset()
+        self.resets_s.append(outcome.seconds)
+        return outcome
+
     def close(self) -> None:
         self._let_go()
         if self._slot is not None:
@@ -132,9 +156,10 @@ class PostgresService(WorkerService):
         return next(plan for plan in self._plan.databases if plan.instance == self.key.instance)
 
     @property
-    def _strategy(self) -> str:
+    def _strategy(self) -> Strategy:
         wanted = self._config.isolation or self._run.config.isolation
-        return "reset" if wanted == "process" else wanted  # a server for each test is offered by Redis only
+        # a server for each test is offered by Redis only
+        return "reset" if wanted == "process" else cast(Strategy, wanted)
 
     def _isolation_name(self) -> str:
         return self._strategy

@@ -62,6 +62,8 @@ class WorkerService:
         self.started_in_s = 0.0
         self.resets_s: list[float] = []
         self.note = ""
+        #: Failed tests whose data was kept, with the masked URL of where.
+        self.kept: list[tuple[str, str]] = []
         self._server: Server | None = None
         self._isolation: Isolation | None = None
         self._baselines: list[str] = []

@@ -33,8 +33,9 @@ _RESET_ORDER = {service: place for place, service in enumerate(SERVICES)}
 class Stack:
     """Every service of a run, started on first use; safe to use from several threads."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, owner: bool = True) -> None:
         self.run = run
+        self._owner = owner
         self._services: dict[ServiceKey, WorkerService] = {}
         self._test = ""
 
@@ -61,16 +62,7 @@ class Stack:
             folder=run_folder,
             supervision=join_supervisor(run_folder),
         )
-        return cls(run)
-
-    @classmethod
-    def for_tests(cls, config: Config, *, run_folder: Path | None) -> "Stack":
-        """Join the controller's run, or the stack the configuration points at, else begin a run."""
-        if run_folder is None and config.stack is not None:
-            from realstack.runtime.detached import run_folder_of
-
-            run_folder = run_folder_of(config.stack, cache_folder=config.cache_folder)
-        return cls.open(config) if run_folder is None else cls.join(config, run_folder)
+        return cls(run, owner=False)
 
     @property
     def run_folder(self) -> Path:
@@ -83,6 +75,25 @@ class Stack:
             service.close()
         self._services.clear()
         self.run.supervision.close()
+
+    @property
+    def is_owner(self) -> bool:
+        """True when the run began with this object and ends with it."""
+        return self._owner
+
+    def kept(self) -> list[tuple[str, str]]:
+        """Return each failed test whose data was kept, with the masked URL of where."""
+        return [pair for service in self._in_order() for pair in service.kept]
+
+    def leave_running(self) -> str:
+        """Let the run go on without this process, for the sake of what was kept; return the name it can be ended by."""
+        from realstack.runtime.detached import leave_running
+
+        name = f"kept-{self.run.folder.name}"
+        leave_running(self, name)
+        for service in self._in_order(reverse=True):
+            service.close()
+        return name
 
     # --- services -----------------------------------------------------------------------------------------------------
 
