@@ -61,6 +61,30 @@ def test_a_damaged_archive_is_made_anew_and_the_log_says_so(lab, own_cache, dama
     assert make(lab, lab.new_data()) is True
 
 
+def test_an_archive_with_altered_content_is_replaced_when_asked(lab, own_cache):
+    make(lab, lab.new_data())
+    archive = cluster_archive(lab.installation, cache=own_cache)
+    whole = archive.read_bytes()
+    altered = whole.replace(identity_of_archive(lab, own_cache), b"\xff" * 8)
+    archive.write_bytes(altered)
+    data = lab.new_data()
+    make(lab, data)
+    with pytest.raises(ServerStartFailed):
+        lab.start(data)
+    data = lab.new_data()
+
+    assert make(lab, data, fresh=True) is False
+    assert rows(lab.start(data), "select 1") == [("1",)]
+    assert make(lab, lab.new_data()) is True
+    assert altered != whole
+
+
+def identity_of_archive(lab, cache):
+    data = lab.new_data()
+    unpack_cluster(cluster_archive(lab.installation, cache=cache), data)
+    return identity(data)
+
+
 def test_two_at_once_make_it_once(lab, own_cache):
     folders = [lab.new_data(), lab.new_data()]
     with ThreadPoolExecutor(2) as both:

@@ -37,6 +37,7 @@ def make_cluster(
     log: Path,
     options: Sequence[str] = (),
     run_as: tuple[int, int] | None = None,
+    fresh: bool = False,
     timeout_s: float = 60.0,
 ) -> bool:
     """Put a new, stopped cluster into *data*: superuser ``postgres``, UTF8, everybody trusted.
@@ -52,6 +53,7 @@ def make_cluster(
         log: where initdb's output goes.
         options: further arguments of initdb: ``--locale=sv_SE.UTF-8``.
         run_as: user and group for a root owner; by default a user namespace, and nobody where that is forbidden.
+        fresh: do not trust what lies in the cache, replace it: a server would not start with it.
         timeout_s: seconds for initdb, and for another process that makes the same.
 
     Returns:
@@ -62,12 +64,12 @@ def make_cluster(
         LockBusy: another process kept making it.
     """
     archive = cluster_archive(installation, cache=cache, options=options)
-    if unpack_cluster(archive, data, log=log):
+    if not fresh and unpack_cluster(archive, data, log=log):
         return True
     archive.parent.mkdir(parents=True, exist_ok=True)
     _forget_unused(archive.parent)
     with locked(archive.with_suffix(".lock"), timeout_s=timeout_s):
-        if unpack_cluster(archive, data, log=log):
+        if not fresh and unpack_cluster(archive, data, log=log):
             return True
         _Initdb(
             installation=installation,
