@@ -52,9 +52,16 @@ class Connection:
         self._buffer = bytearray()
         try:
             self._socket = self._open(timeout_s)
-            self._start(application_name)
         except (OSError, ValueError) as error:
             raise self._unreachable(error) from error
+        try:
+            self._start(application_name)
+        except (OSError, ValueError) as error:
+            self._socket.close()
+            raise self._unreachable(error) from error
+        except BaseException:
+            self._socket.close()
+            raise
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
