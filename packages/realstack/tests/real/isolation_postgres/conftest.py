@@ -154,8 +154,11 @@ VERSIONS = ("18", "16", "15")
 
 
 @pytest.fixture(scope="session")
-def labs(supervisor, cache) -> dict[str, Lab]:
-    return {}
+def labs(supervisor, cache) -> Iterator[dict[str, Lab]]:
+    started: dict[str, Lab] = {}
+    yield started
+    for lab in started.values():
+        lab.server.stop()
 
 
 def lab_of(labs: dict[str, Lab], supervisor: Supervision, cache: Path, version: str) -> Lab:
@@ -199,7 +202,7 @@ END $$
 
 
 @pytest.fixture(scope="session")
-def worlds() -> Iterator[dict[int, World]]:
+def worlds(labs) -> Iterator[dict[int, World]]:
     made: dict[int, World] = {}
     yield made
     for world in made.values():

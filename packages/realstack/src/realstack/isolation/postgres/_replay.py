@@ -55,7 +55,7 @@ def write_levels(database: "TrackedDatabase", levels: Iterable[LevelRows]) -> No
 def _read_level(session: "Connection", level: int) -> LevelRows:
     rows: dict[str, list[str]] = {}
     for relid, copy, has_rows in session.query(_TABLES, level):
-        found = session.query(f"SELECT b::text FROM realstack.{copy} b") if has_rows == "t" else []
+        found = session.query(f"SELECT (b.*)::text FROM realstack.{copy} b") if has_rows == "t" else []
         rows[relid or ""] = [line or "" for (line,) in found]
     sequences = [(relid or "", value or "", called or "") for relid, value, called in session.query(_SEQUENCES, level)]
     return LevelRows(level, rows, sequences)

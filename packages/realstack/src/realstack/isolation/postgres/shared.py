@@ -20,8 +20,18 @@ if TYPE_CHECKING:
 
 #: Lines of ``realstack.unwatched`` that are the server's; the last three are the database's own.
 _SHARED_LINES: Final = 9
-_CATALOGUES: Final = ("pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_shdescription", "pg_parameter_acl")
-_DATABASE_CLASS: Final = 1262  # oid of pg_database, in pg_shdescription.classoid
+#: Shared catalogues, and which of their rows are the server's or this database's ($1); 1262 is pg_database's oid.
+_CATALOGUES: Final = {
+    "pg_authid": "true",
+    "pg_auth_members": "true",
+    "pg_db_role_setting": "setdatabase IN (0, $1)",
+    "pg_shdescription": "classoid <> 1262 OR objoid = $1",
+    "pg_parameter_acl": "true",
+    "pg_shdepend": "dbid = 0 AND classid <> 1262",
+}
+#: Columns that name a database, and what stands there for this one: its oid changes when it is replaced.
+_HOME_COLUMNS: Final = {"pg_db_role_setting": "setdatabase", "pg_shdescription": "objoid"}
+_HOME: Final = "home"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,12 +113,29 @@ class SharedState:
     def _read(self) -> _Snapshot:
         slots = self._session.query("SELECT slot_name, datoid FROM pg_replication_slots WHERE NOT temporary")
         return _Snapshot(
-            rows={name: self._column(f"SELECT to_jsonb(c) FROM {name} c") for name in self._catalogues},
+            rows={name: self._rows(name) for name in self._catalogues},
             databases=self._column("SELECT datname FROM pg_database WHERE datconnlimit <> $1", MARK),
             tablespaces=self._column("SELECT spcname FROM pg_tablespace"),
             slots=frozenset((name or "", database or "") for name, database in slots),
             settings=self._settings(),
         )
+
+    def _rows(self, catalogue: str) -> frozenset[str]:
+        where = _CATALOGUES[catalogue].replace("$1", self._home)
+        # names of catalogues cannot be parameters
+        found = self._column(f"SELECT to_jsonb(c) FROM {catalogue} c WHERE {where}")  # noqa: S608
+        column = _HOME_COLUMNS.get(catalogue)
+        return found if column is None else frozenset(self._renamed(row, column, self._home, _HOME) for row in found)
+
+    def _renamed(self, row: str, column: str, old: str, new: str) -> str:
+        values = json.loads(row)
+        if str(values[column]) == old:
+            values[column] = new
+        return json.dumps(values, sort_keys=True)
+
+    def _as_stored(self, catalogue: str, row: str) -> str:
+        column = _HOME_COLUMNS.get(catalogue)
+        return row if column is None else self._renamed(row, column, _HOME, self._home)
 
     def _settings(self) -> str:
         if not self._ours:
@@ -169,28 +196,23 @@ class SharedState:
         """Put altered and lost rows back as they were, oids included, by writing the catalogue itself."""
         changes = []
         for name in self._catalogues:
-            there = self._column(f"SELECT to_jsonb(c) FROM {name} c")
-            added = {row for row in there - self._noted.rows[name] if alone or self._is_own(name, row)}
-            lost = {row for row in self._noted.rows[name] - there if alone or self._is_own(name, row)}
+            there, noted = self._rows(name), self._noted.rows[name]
+            added = [literal(self._as_stored(name, row)) for row in there - noted if alone or _is_own(name, row)]
+            lost = [literal(self._as_stored(name, row)) for row in noted - there if alone or _is_own(name, row)]
             if added:
-                listed = ", ".join(literal(row) for row in sorted(added))
-                changes.append(f"DELETE FROM {name} c WHERE to_jsonb(c) IN (SELECT unnest(ARRAY[{listed}])::jsonb)")
+                listed = ", ".join(sorted(added))
+                # noqa below: names of catalogues cannot be parameters
+                changes.append(
+                    f"DELETE FROM {name} c WHERE to_jsonb(c) IN (SELECT unnest(ARRAY[{listed}])::jsonb)"  # noqa: S608
+                )
             changes += [
-                f"INSERT INTO {name} SELECT * FROM jsonb_populate_record(NULL::{name}, {literal(row)})"
+                f"INSERT INTO {name} SELECT * FROM jsonb_populate_record(NULL::{name}, {row})"  # noqa: S608
                 for row in sorted(lost)
             ]
         if changes:
             # the setting is the session's for these statements only; rows of roles keep their oid this way
             text = "; ".join(changes)
             self._session.script(f"BEGIN; SET LOCAL allow_system_table_mods = on; {text}; COMMIT")
-
-    def _is_own(self, catalogue: str, row: str) -> bool:
-        values: dict[str, Any] = json.loads(row)
-        if catalogue == "pg_db_role_setting":
-            return str(values["setdatabase"]) == self._home
-        if catalogue == "pg_shdescription":
-            return str(values["classoid"]) == str(_DATABASE_CLASS) and str(values["objoid"]) == self._home
-        return False
 
     def _restore_settings(self, *, alone: bool) -> list[Leak]:
         if not alone:
@@ -202,6 +224,12 @@ class SharedState:
                 self._session.query(f"ALTER SYSTEM SET {quoted(name)} = {value}")
         self._session.query("SELECT pg_reload_conf()")
         return []
+
+
+def _is_own(catalogue: str, row: str) -> bool:
+    """Tell whether *row* names the worker's own database, which no other worker's test touches."""
+    values: dict[str, Any] = json.loads(row)
+    return values.get(_HOME_COLUMNS.get(catalogue, "")) == _HOME
 
 
 _NOT_SURE: Final = " may have been made by another worker's test: left as it is"

@@ -133,7 +133,7 @@ class Verifier:
         )
         tables = [
             # identifiers cannot be parameters
-            f"SELECT {literal(name or '')}, count(*), sum(hashtextextended(t::text, 0)) FROM ONLY {name} t"  # noqa: S608
+            f"SELECT {literal(name or '')}, count(*), sum(hashtextextended((t.*)::text, 0)) FROM ONLY {name} t"  # noqa: S608
             for name, kind in relations
             if kind != "S"
         ]

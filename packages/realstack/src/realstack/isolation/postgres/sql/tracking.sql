@@ -223,7 +223,7 @@ SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     total numeric;
 BEGIN
-    EXECUTE format('SELECT count(*) + coalesce(sum((''x'' || left(md5(v::text), 16))::bit(64)::bigint), 0) FROM ONLY %s v',
+    EXECUTE format('SELECT count(*) + coalesce(sum((''x'' || left(md5((v.*)::text), 16))::bit(64)::bigint), 0) FROM ONLY %s v',
                    rel::regclass) INTO total;
     RETURN total;
 END $body$;
