@@ -31,6 +31,8 @@ class Baseline:
     tables: dict[str, Table]
     #: Where the rows of a table that has any are kept: key to quoted name.
     copies: dict[str, str]
+    #: Checksums of the rows, worked out when they are first asked for.
+    checksums: dict[str, str] = dataclasses.field(default_factory=dict)
     #: The database that holds the copies made for this baseline; empty when there are none.
     store: str = ""
 
@@ -230,10 +232,11 @@ class DatabaseBaselines:
         return [] if expected == actual else [f"{self.database}.{key}: {actual}, was {expected}"]
 
     def _checksum_of_baseline(self, key: str) -> str:
-        copy = self._levels[-1].copies.get(key)
-        if copy is None:
-            return checksum(self._client, f"(SELECT * FROM {self._name(self.tables[key])} WHERE 0)")  # noqa: S608  # quoted
-        return checksum(self._client, copy)
+        level = self._levels[-1]
+        if key not in level.checksums:
+            nothing = f"(SELECT * FROM {self._name(level.tables[key])} WHERE 0)"  # noqa: S608  # quoted
+            level.checksums[key] = checksum(self._client, level.copies.get(key, nothing))
+        return level.checksums[key]
 
     def _refill(self, key: str, now: Table) -> None:
         """Empty a table and give it its baseline's rows."""

@@ -203,7 +203,7 @@ def literal(value: Any) -> str:
 
 
 def _render(value: Any, *, is_expression: bool) -> str:
-    """Write *value* for a statement, where functions make types exact, or for a parameter, where text is all there is."""
+    """Write *value* for a statement, where functions make types exact, or for a parameter, which is all text."""
     match value:
         case None:
             return "NULL"
