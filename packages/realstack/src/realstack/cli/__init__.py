@@ -1,4 +1,7 @@
-"""The command line: arguments and printing only; what a command does lies in the rooms below."""
+"""The command line: arguments and printing only; what a command does lies in the rooms below.
+
+Nothing heavier than argparse is imported before a command runs, so that ``--help`` answers at once.
+"""
 
 import argparse
 import signal
@@ -9,7 +12,6 @@ from typing import NoReturn
 from realstack.cli import doctor, down, install, run, status, up
 from realstack.cli.exits import FAILED, INTERRUPTED, MEANING, code_of
 from realstack.cli.terminal import Terminal
-from realstack.errors import RealstackError
 
 __all__ = ("COMMANDS", "main")
 
@@ -30,8 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # `realstack doctor | head`: the reader has seen enough
         return FAILED
-    except RealstackError as error:
-        if args.traceback:
+    except Exception as error:
+        from realstack.errors import RealstackError
+
+        if args.traceback or not isinstance(error, RealstackError):
             raise
         args.terminal.error(str(error))
         return code_of(error)

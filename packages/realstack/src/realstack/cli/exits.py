@@ -1,13 +1,9 @@
 """What a command's exit code says; the same for every command, so that a script can tell."""
 
-from realstack.errors import (
-    ConfigInvalid,
-    ConfigUnknown,
-    RealstackError,
-    ServerStartFailed,
-    ServerUnreachable,
-    ServiceUnavailable,
-)
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realstack.errors import RealstackError
 
 OK = 0
 FAILED = 1
@@ -26,8 +22,10 @@ MEANING = f"""exit codes:
   {INTERRUPTED}  interrupted (128 and the signal's number)"""
 
 
-def code_of(error: RealstackError | type[RealstackError]) -> int:
+def code_of(error: "RealstackError | type[RealstackError]") -> int:
     """Return the exit code that an error, or an error of this class, ends a command with."""
+    from realstack.errors import ConfigInvalid, ConfigUnknown, ServerStartFailed, ServerUnreachable, ServiceUnavailable
+
     kind = error if isinstance(error, type) else type(error)
     if issubclass(kind, ConfigInvalid | ConfigUnknown):
         return USAGE

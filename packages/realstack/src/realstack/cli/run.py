@@ -1,10 +1,7 @@
 """``realstack run``: the unified runner. Every flag is obeyed; one that is not built is refused by name."""
 
 import argparse
-import dataclasses
-import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from realstack.cli.exits import FAILED, INTERRUPTED, NOTHING_RAN, OK, UNAVAILABLE, USAGE
@@ -17,6 +14,7 @@ if TYPE_CHECKING:
     from realstack.runner.plan import RunPlan
 
 _SERVICES = ("postgres", "redis", "clickhouse", "app")
+_PYTEST_USAGE = 4
 #: Flags of earlier runners that this one does not have, and what to use instead.
 NOT_BUILT = {
     "--env": "set the services in [tool.realstack] or the environment",
@@ -129,15 +127,18 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--failed-first", "--ff", action="store_true", help="begin with what failed last time")
     group.add_argument("--coverage", "--cov", action="store_true", help="measure coverage (needs pytest-cov)")
     group.add_argument("--min-coverage", type=float, metavar="PERCENT", help="fail below this coverage")
-    group.add_argument("--json-output", type=Path, metavar="FILE", help="write what came of it to FILE")
+    group.add_argument("--json-output", metavar="FILE", help="write what came of it to FILE")
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     group.add_argument("-q", "--quiet", action="count", default=0, help="say less")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the suite and judge."""
+    from pathlib import Path
+
     from realstack.config import read_environment
     from realstack.runner.execution import config_for, run_suite
+    from realstack.runner.record import write_report
 
     terminal: Terminal = args.terminal
     if args.list_categories:
@@ -151,11 +152,13 @@ def run(args: argparse.Namespace) -> int:
     code, reason = _judge(suite, config)
     _summarise(terminal, suite, code, reason)
     if args.json_output:
-        _write_json(args.json_output, suite, plan, code=code, reason=reason)
+        write_report(Path(args.json_output), suite, plan, exit_code=code, reason=reason)
     return code
 
 
 def _plan(args: argparse.Namespace) -> "RunPlan":
+    from pathlib import Path
+
     from realstack.runner.categories import find_categories
     from realstack.runner.plan import RunPlan
 
@@ -205,14 +208,14 @@ def _judge(suite: "SuiteRun", config: "Config") -> tuple[int, str]:
     results = suite.results
     if suite.interrupted:
         return INTERRUPTED, "interrupted"
+    if suite.pytest_code == _PYTEST_USAGE:
+        return USAGE, "pytest refused its arguments; what it said is above"
     if results.exit_status is None:
-        return FAILED, "pytest ended without saying how; what it printed is above"
+        return FAILED, f"pytest ended without saying how (exit code {suite.pytest_code}); what it printed is above"
     if suite.missing and config.require_services:
         return UNAVAILABLE, f"{', '.join(service for service, _ in suite.missing)} could not be had"
     if results.failed:
         return FAILED, "tests failed"
-    if results.exit_status == 4:
-        return USAGE, "pytest refused its arguments; what it said is above"
     if results.why_nothing_ran:
         return NOTHING_RAN, f"nothing ran: {results.why_nothing_ran}"
     # for instance coverage below the wanted one, or a plugin's own verdict
@@ -235,29 +238,6 @@ def _summarise(terminal: Terminal, suite: "SuiteRun", code: int, reason: str) ->
         terminal.line(f"  could not be collected: {nodeid}", "red")
     if reason:
         terminal.line(reason, "red")
-
-
-def _write_json(file: Path, suite: "SuiteRun", plan: "RunPlan", *, code: int, reason: str) -> None:
-    from datetime import UTC, datetime
-
-    results = suite.results
-    report = {
-        "timestamp": datetime.now(UTC).isoformat(),
-        "categories": [category.name for category in plan.categories],
-        "success": code == OK,
-        "exit_code": code,
-        "reason": reason,
-        "seconds": round(suite.seconds, 3),
-        "selected": results.selected,
-        "counts": dict(results.counts),
-        "services": [dataclasses.asdict(service) for service in suite.services],
-        "missing": [{"service": service, "reason": why} for service, why in suite.missing],
-        "skips": [{"service": service, "reason": why, "tests": count} for service, why, count in results.skips],
-        "collect_errors": results.collect_errors,
-        "tests": [dataclasses.asdict(test) for test in results.tests.values()],
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _list_categories(terminal: Terminal) -> int:

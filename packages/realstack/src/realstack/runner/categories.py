@@ -54,7 +54,9 @@ def find_categories(names: Iterable[str]) -> tuple[Category, ...]:
 def expression_of(categories: Iterable[Category], markers: str | None) -> str:
     """Return the marker expression that selects any of *categories*, narrowed by *markers*."""
     either = [category.expression for category in categories]
-    parts = [] if not either or "" in either else [" or ".join(f"({each})" for each in either)]
+    parts = [] if "" in either else either
+    if len(parts) > 1:
+        parts = [" or ".join(f"({part})" for part in parts)]
     if markers:
-        parts.append(markers)
-    return parts[0] if len(parts) == 1 else " and ".join(f"({part})" for part in parts)
+        parts = [*parts, markers]
+    return " and ".join(f"({part})" for part in parts) if len(parts) > 1 else "".join(parts)

@@ -6,14 +6,16 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realstack._core.folders import SHARED_MEMORY, SHORT_TEMPORARY
 from realstack._core.secret import mask_url
-from realstack.config import DEFAULT, Config
+from realstack.config import DEFAULT, NAMED_SERVICES, Config, read_environment, render
 from realstack.errors import SpawnFailed
+from realstack.runner.services import configured_services, start_services
 
 if TYPE_CHECKING:
+    from realstack.runtime.service import ServiceRow
     from realstack.runtime.stack import Stack
 
 _DISTRIBUTIONS = ("realstack", "pytest", "pytest-xdist", "asyncpg", "redis", "clickhouse-connect", "uvicorn", "httpx")
@@ -37,6 +39,69 @@ class Fact:
     name: str
     good: bool
     text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """What came of starting one service."""
+
+    service: str
+    #: The project speaks of it, so that going without it is a failure.
+    required: bool
+    works: bool
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """Everything there is to say about a project on this machine."""
+
+    versions: dict[str, str]
+    #: Key, value, source.
+    settings: list[tuple[str, str, str]]
+    offers: dict[str, list[Offer]]
+    trials: list[Trial]
+    facts: list[Fact]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as values JSON knows."""
+        return dataclasses.asdict(self)
+
+
+def look_around(config: Config, *, start: bool) -> Findings:
+    """Return what there is to say about the project of *config*; with *start*, start each of its services once."""
+    from realstack.runtime.stack import Stack
+
+    environ = read_environment()
+    offers = {service: offers_of(service, config, environ=environ) for service in NAMED_SERVICES}
+    trials: list[Trial] = []
+    if not start:
+        facts = machine_facts(config, None)
+    else:
+        stack = Stack.open(config)
+        try:
+            trials = _try(stack, config)
+            facts = machine_facts(config, stack)
+        finally:
+            stack.close()
+    return Findings(versions=versions(), settings=render(config), offers=offers, trials=trials, facts=facts)
+
+
+def _try(stack: "Stack", config: Config) -> list[Trial]:
+    came = start_services(stack, configured_services(config))
+    works = [
+        Trial(service=wanted.label, required=wanted.required, works=True, text=_ready(row)) for wanted, row in came.rows
+    ]
+    fails = [
+        Trial(service=wanted.label, required=wanted.required, works=False, text=str(error))
+        for wanted, error in came.missing
+    ]
+    return [*works, *fails]
+
+
+def _ready(row: "ServiceRow") -> str:
+    text = f"{row.version} from {row.provider}, ready in {row.started_in_s * 1000:.0f} ms"
+    return f"{text}; {row.note}" if row.note else text
 
 
 def offers_of(service: str, config: Config, *, environ: Mapping[str, str]) -> list[Offer]:

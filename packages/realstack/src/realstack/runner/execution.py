@@ -52,6 +52,8 @@ class SuiteRun:
     #: Services the tests wanted and did not get, with the reason.
     missing: tuple[tuple[str, str], ...]
     seconds: float
+    #: Exit code of the pytest process; negative: ended by that signal.
+    pytest_code: int
     interrupted: bool
 
 
@@ -81,7 +83,7 @@ def run_suite(
         suite = _Suite(config, stack, on_ready)
         channel = ChannelServer(stack.run_folder / f"runner-{os.getpid()}.sock", on_event=suite.hear)
         try:
-            interrupted = _run_pytest(plan, config, channel, environ=environ, stack=stack)
+            code, interrupted = _run_pytest(plan, config, channel, environ=environ, stack=stack)
         finally:
             channel.close()
             channel.path.unlink(missing_ok=True)
@@ -94,6 +96,7 @@ def run_suite(
         services=tuple(suite.services),
         missing=tuple(suite.missing),
         seconds=SYSTEM_CLOCK.now_s() - began,
+        pytest_code=code,
         interrupted=interrupted,
     )
 
@@ -160,8 +163,8 @@ def _measured(wanted: WantedService, service: "WorkerService") -> ReadyService:
 
 def _run_pytest(
     plan: RunPlan, config: Config, channel: ChannelServer, *, environ: Mapping[str, str], stack: "Stack"
-) -> bool:
-    """Run pytest to its end; return whether somebody interrupted it."""
+) -> tuple[int, bool]:
+    """Run pytest to its end; return its exit code and whether somebody interrupted it."""
     command = [sys.executable, "-m", "pytest", *plan.arguments(channel=channel.path)]
     given: dict[str, str] = dict(environ)
     if config.real_services:
@@ -174,8 +177,8 @@ def _run_pytest(
             _end(pytest, interruption)
             if not isinstance(interruption, KeyboardInterrupt):
                 raise
-            return True
-    return pytest.returncode == -signal.SIGINT
+            return pytest.returncode, True
+    return pytest.returncode, pytest.returncode == -signal.SIGINT
 
 
 def _end(pytest: "subprocess.Popen[Any]", interruption: BaseException) -> None:

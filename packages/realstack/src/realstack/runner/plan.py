@@ -4,7 +4,7 @@ import dataclasses
 import importlib.util
 from pathlib import Path
 
-from realstack.errors import ConfigInvalid
+from realstack.errors import ConfigInvalid, DriverMissing
 from realstack.runner.categories import Category, expression_of
 
 RECORDER = "realstack.runner.recorder"
@@ -39,18 +39,20 @@ class RunPlan:
 
         Raises:
             ConfigInvalid: a package that an option stands for is missing, or a file.
+            DriverMissing: pytest itself is.
         """
         for file in self.files:
             path = Path(str(file).partition("::")[0])
             if not path.exists():
                 raise _refused("--test-file", str(file), "a file or folder that exists")
+        if importlib.util.find_spec("pytest") is None:
+            raise DriverMissing(package="pytest", extra="pytest")
         for option, on, module, package in (
-            ("realstack run", True, "pytest", '"realstack[pytest]"'),
             ("--parallel", self.workers, "xdist", "pytest-xdist"),
             ("--coverage", self.coverage or self.min_coverage is not None, "pytest_cov", "pytest-cov"),
         ):
             if on and importlib.util.find_spec(module) is None:
-                raise _refused(option, module, f"installed: pip install {package}")
+                raise _refused(option, "on", f"left out, or {package} must be installed: pip install {package}")
 
     def arguments(self, *, channel: Path) -> list[str]:
         """Return the arguments of ``python -m pytest``, with the recorder talking to *channel*."""
