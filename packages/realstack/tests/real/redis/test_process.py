@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from realstack.errors import BaselineUnknown, ServerStartFailed
 from realstack.isolation.redis import ProcessIsolation
 from realstack.services.redis.server import RedisServer

@@ -39,13 +39,17 @@ def claim_database(endpoint: Endpoint, *, token: str, record: Callable[[Claim], 
 
     Raises:
         NoEmptyDatabase: every number has keys.
+        RedisRefused: this user may not do what it takes: SELECT, DBSIZE, GET, SET, FLUSHDB, MULTI, WATCH, SCAN.
         ServerUnreachable: nobody answers, or the password is refused.
     """
     with Connection(_at(endpoint, 0)) as connection:
         numbers = _candidates(connection, endpoint)
         for number in numbers:
-            if isinstance(connection.pipeline([("SELECT", number)])[0], RedisRefused):
-                continue
+            selected = connection.pipeline([("SELECT", number)])[0]
+            if isinstance(selected, RedisRefused):
+                if selected.message.startswith("NOPERM"):
+                    raise selected
+                continue  # there are fewer numbers than usual
             if connection.call("DBSIZE") != 0:
                 continue
             claim = Claim(endpoint=_at(endpoint, number), database=number, token=token)
