@@ -43,7 +43,7 @@ class AppService(WorkerService):
             factory=config.factory,
             on_reset=config.on_reset,
         )
-        self._note_process(server)
+        self._run.apps.append(lambda: server.pid)
         return server, None
 
     def begin(self, test: str) -> None:
@@ -51,7 +51,6 @@ class AppService(WorkerService):
         del test
         if not self.app.is_alive():
             self.app.restart()
-        self._note_process(self.app)
 
     def end(self) -> ResetOutcome | None:
         """Have the app drop what it keeps of the test, if it is set to."""
@@ -68,11 +67,6 @@ class AppService(WorkerService):
         if self.is_started:
             self.app.stop()
         super().close()
-
-    def _note_process(self, app: AppServer) -> None:
-        self._run.apps.clear()
-        if app.pid is not None:
-            self._run.apps.add(app.pid)
 
     def _isolation_name(self) -> str:
         return "on_reset"

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
+from realstack._core.sockets import holds_port
 from realstack.abc import Isolation, ResetOutcome, Server
 from realstack.errors import ServerDied
 from realstack.isolation.postgres import Strategy, open_isolation
@@ -87,6 +88,7 @@ class PostgresService(WorkerService):
             ours=shared.pid is not None,
             memory=self._run.config.cache_folder / "strategies.json",
             verifying=self._run.config.verify_isolation,
+            spare=self._is_apps,
         )
         return server, isolation
 
@@ -174,6 +176,10 @@ class PostgresService(WorkerService):
             drop_database(admin, name)
             clone_database(admin, template, name=name)
         return admin.with_database(name)
+
+    def _is_apps(self, port: int) -> bool:
+        """A pool of the app under test that grew during the test is not the test's leak."""
+        return any(holds_port(pid, port) for pid in self._run.app_pids())
 
     def _reset_now(self) -> None:
         self.end()

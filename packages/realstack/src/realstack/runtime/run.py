@@ -1,7 +1,7 @@
 """One run: its folder, its supervisor, its configuration; what every service of it is handed."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from realstack._core.folders import DataFolder, data_folder
@@ -18,12 +18,12 @@ class Run:
     environ: Mapping[str, str]
     folder: Path
     supervision: Supervision
-    #: The processes of the apps under test that this process started.
-    apps: set[int] = dataclasses.field(default_factory=set)
+    #: Say which processes the apps under test are now that this process started: a test may restart one.
+    apps: list[Callable[[], int | None]] = dataclasses.field(default_factory=list)
 
     def app_pids(self) -> tuple[int, ...]:
         """Return the processes of the apps under test: what their pools open is not a test's leak."""
-        return tuple(self.apps)
+        return tuple(pid for app in self.apps if (pid := app()) is not None)
 
     def new_folder(self, name: str) -> Path:
         """Make a private folder inside the run folder; it goes with the run."""

@@ -1,5 +1,6 @@
 """How a test gets a PostgreSQL database of its own: ``reset`` (the default), ``clone``, ``transaction`` or ``auto``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,7 @@ def open_isolation(
     ours: bool = True,
     memory: Path | None = None,
     verifying: bool = False,
+    spare: Callable[[int], bool] = lambda _port: False,
 ) -> "Isolation":
     """Return the isolation *strategy* for a worker's database; ``clone`` where the user may do nothing else.
 
@@ -31,16 +33,18 @@ def open_isolation(
         ours: the server was started by this run.
         memory: where ``auto`` keeps what it learned; ``None`` forgets it with the process.
         verifying: ``verify`` will be called.
+        spare: true for the client's TCP port of a connection that is no leak.
     """
     from realstack.isolation.postgres.private import CloneIsolation
 
     if strategy == "clone":
-        return CloneIsolation(endpoint, pool=pool, ours=ours)
+        return CloneIsolation(endpoint, pool=pool, ours=ours, spare=spare)
     if problem := _not_resettable(endpoint):
-        return CloneIsolation(endpoint, pool=pool, ours=ours, reason=f"{strategy!r} is not possible: {problem}")
+        reason = f"{strategy!r} is not possible: {problem}"
+        return CloneIsolation(endpoint, pool=pool, ours=ours, spare=spare, reason=reason)
     from realstack.isolation.postgres.reset import ResetIsolation
 
-    reset = ResetIsolation(endpoint, pool=pool, ours=ours, verifying=verifying)
+    reset = ResetIsolation(endpoint, pool=pool, ours=ours, verifying=verifying, spare=spare)
     if strategy == "transaction":
         from realstack.isolation.postgres.transaction import TransactionIsolation
 

@@ -5,6 +5,7 @@ prepared statements) ends with them.
 """
 
 import itertools
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,14 @@ class CloneIsolation:
     """Gives every test a database nobody has used, always under the same name."""
 
     def __init__(
-        self, endpoint: "Endpoint", *, pool: ClonePool, ours: bool = True, grace_s: float = 0.1, reason: str = ""
+        self,
+        endpoint: "Endpoint",
+        *,
+        pool: ClonePool,
+        ours: bool = True,
+        grace_s: float = 0.1,
+        spare: Callable[[int], bool] = lambda _port: False,
+        reason: str = "",
     ) -> None:
         """Look at a worker's database; nothing is copied yet.
 
@@ -39,12 +47,13 @@ class CloneIsolation:
             pool: where fresh copies come from; stays the caller's.
             ours: the server was started by this run.
             grace_s: seconds a client that is closing is waited for before it counts as left behind.
+            spare: true for the client's TCP port of a connection that is no leak.
             reason: why this strategy, when another was asked for; every outcome carries it.
         """
         self._endpoint, self._reason, self._ours = endpoint, reason, ours
         self._stack = BaselineStack(pool)
         self._admin = Connection(pool.admin)
-        self._sessions = Sessions(self._admin, grace_s=grace_s)
+        self._sessions = Sessions(self._admin, grace_s=grace_s, spare=spare)
         self._known: set[str] = set()
         self._snapshots: dict[int, Snapshot] = {}
         self._numbers = itertools.count(1)

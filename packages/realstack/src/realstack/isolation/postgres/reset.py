@@ -4,6 +4,7 @@ Only what the test wrote is put back; when that cannot be (the catalogue was cha
 copy of the template under the same name, so that every DSN stays good.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -38,7 +39,14 @@ class ResetIsolation:
     """
 
     def __init__(
-        self, endpoint: "Endpoint", *, pool: ClonePool, ours: bool = True, grace_s: float = 0.1, verifying: bool = False
+        self,
+        endpoint: "Endpoint",
+        *,
+        pool: ClonePool,
+        ours: bool = True,
+        grace_s: float = 0.1,
+        verifying: bool = False,
+        spare: Callable[[int], bool] = lambda _port: False,
     ) -> None:
         """Connect to a worker's database and note its state.
 
@@ -49,6 +57,7 @@ class ResetIsolation:
             grace_s: seconds that a client which is closing, or a transaction which is ending, is waited for before it
                 counts as left behind.
             verifying: ``verify`` will be called: note what it compares with whenever a baseline is pushed.
+            spare: true for the client's TCP port of a connection that is no leak (the app's pool grew).
 
         Raises:
             ServerUnreachable: nobody answers.
@@ -58,7 +67,7 @@ class ResetIsolation:
         self._stack = BaselineStack(pool)
         self._known_pids, self._known_locks = "{}", frozenset[str]()
         self._written: set[str] = set()
-        self._resets, self._verifying = 0, verifying
+        self._resets, self._verifying, self._spare = 0, verifying, spare
         self._answer = failed("no reset yet")
         self._snapshots: dict[int, Snapshot] = {}
         self._open(None)
@@ -257,7 +266,7 @@ class ResetIsolation:
 
     def _open(self, noted: SharedState | None) -> None:
         self._database = TrackedDatabase(self._endpoint, ours=self._ours)
-        self._sessions = Sessions(self._database.session, grace_s=self._grace_s)
+        self._sessions = Sessions(self._database.session, grace_s=self._grace_s, spare=self._spare)
         self._verifier: Verifier | None = None
         self._shared = SharedState(self._database.session, self._database.home, ours=self._ours, old=noted)
 

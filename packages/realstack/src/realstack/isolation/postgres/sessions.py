@@ -24,8 +24,10 @@ FROM pg_stat_activity WHERE pid = ANY ($1::int[])
 class Sessions:
     """The other sessions of one database, seen from the kit's."""
 
-    def __init__(self, session: "Connection", *, grace_s: float) -> None:
-        self._session, self._grace_s = session, grace_s
+    def __init__(
+        self, session: "Connection", *, grace_s: float, spare: Callable[[int], bool] = lambda _port: False
+    ) -> None:
+        self._session, self._grace_s, self._spare = session, grace_s, spare
 
     def settle(self, pids: Iterable[str]) -> list[Leak]:
         """Wait until the transactions that *pids* have open now are over; end the sessions whose are not."""
@@ -34,8 +36,12 @@ class Sessions:
         return self._end("transaction", {pid for pid, _ in stuck})
 
     def dismiss(self, pids: Iterable[str]) -> list[Leak]:
-        """Wait until the sessions *pids* are gone, as those of closed clients are soon; end the others."""
-        return self._end("connection", self._left_after_grace(lambda: self._present(pids)))
+        """Wait until the sessions *pids* are gone, as those of closed clients are soon; end the others.
+
+        Those to be spared stay, and are not waited for: an app's pool grows when it likes.
+        """
+        strangers = set(pids) - self._spared(pids)
+        return self._end("connection", self._left_after_grace(lambda: self._present(strangers))) if strangers else []
 
     def end_lock_holders(self, locks: Iterable[str]) -> list[Leak]:
         """End the sessions that hold advisory *locks* (``pid:class:object:sub:mode``) which a test took and kept."""
@@ -69,6 +75,13 @@ class Sessions:
     def _present(self, pids: Iterable[str]) -> set[str]:
         rows = self._session.query("SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1::int[])", _array(pids))
         return {pid for (pid,) in rows if pid}
+
+    def _spared(self, pids: Iterable[str]) -> set[str]:
+        rows = self._session.query(
+            "SELECT pid, client_port FROM pg_stat_activity WHERE client_port > 0 AND pid = ANY ($1::int[])",
+            _array(pids),
+        )
+        return {pid for pid, port in rows if pid and port and self._spare(int(port))}
 
     def _end(self, kind: str, pids: set[str], *, remark: str = "") -> list[Leak]:
         if not pids:
