@@ -107,7 +107,7 @@ def _parts(folder: Path) -> dict[str, int]:
     parts = {name: (native / "bin" / name).stat().st_size for name in ("initdb", "postgres")}
     parts["share"] = (native / "share" / "postgresql" / "postgres.bki").stat().st_size
     for listed in ("lib", "lib/postgresql", "share/postgresql/extension"):
-        parts[listed] = sum(1 for _ in (native / listed).iterdir())
+        parts[listed] = len(os.listdir(native / listed))  # noqa: PTH208  names alone, hundreds of them
     return parts
 
 

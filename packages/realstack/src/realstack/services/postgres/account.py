@@ -29,8 +29,8 @@ class Launch:
     name: str
     log: Path
     env: Mapping[str, str]
-    #: Handed over to the user it runs as, if that is not us.
-    folders: Sequence[Path]
+    #: PostgreSQL insists that the folder itself belongs to the user it runs as.
+    data: Path
     stop_signal: signal.Signals = signal.SIGTERM
     #: Its data is thrown away when the run ends.
     end_signal: signal.Signals = signal.SIGQUIT
@@ -62,8 +62,7 @@ def spawn_postgres(supervisor: "Supervisor", launch: Launch, *, run_as: tuple[in
 def _spawn_as_user(supervisor: "Supervisor", launch: Launch, run_as: tuple[int, int]) -> "Process":
     # a supervisor deletes the folders of a user only after it has started something as that user
     supervisor.spawn(["/bin/sh", "-c", ":"], name="sh", log=launch.log, env={}, run_as=run_as)
-    for folder in launch.folders:
-        os.chown(folder, *run_as)  # what is inside may stay root's: the capability that is kept reaches it
+    os.chown(launch.data, *run_as)  # what is inside may stay root's: the capability that is kept reaches it
     user, group = (str(each) for each in run_as)
     launcher = [sys.executable, "-I", "-S", "-B", _LAUNCHER, user, group, str(int(launch.end_signal))]
     return _spawn(supervisor, launch, [*launcher, *launch.argv])

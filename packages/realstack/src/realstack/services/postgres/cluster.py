@@ -186,7 +186,7 @@ class _Initdb:
         # the caller's options last: of two that say different things, the last one counts
         argv += ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", locale, *self.options]
         launch = Launch(
-            argv=argv, name="initdb", log=self.log, env=_ENVIRONMENT, folders=(self.data,), end_signal=signal.SIGKILL
+            argv=argv, name="initdb", log=self.log, env=_ENVIRONMENT, data=self.data, end_signal=signal.SIGKILL
         )
         process = spawn_postgres(self.supervisor, launch, run_as=self.run_as)
 

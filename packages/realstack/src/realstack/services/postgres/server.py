@@ -157,7 +157,7 @@ class PostgresServer:
             name=self.name,
             log=self.log,
             env=self._env,
-            folders=(self.data, self._socket_folder),
+            data=self.data,
             stop_signal=signal.SIGINT,
             scope=self._scope,
         )
