@@ -50,7 +50,8 @@ def installation() -> Installation:
 
 @pytest.fixture(scope="session")
 def run() -> Iterator[Supervision]:
-    supervision = start_supervisor(Path("/tmp") / f"rs-ch-{secrets.token_hex(4)}")
+    memory = Path("/dev/shm")
+    supervision = start_supervisor((memory if memory.is_dir() else Path("/tmp")) / f"rs-ch-{secrets.token_hex(4)}")
     yield supervision
     supervision.end()
 

@@ -8,8 +8,8 @@ from xml.sax.saxutils import escape
 def write_configuration(data: Path, users: Mapping[str, str], settings: Mapping[str, str]) -> Path:
     """Write what a server has in its configuration files: a query log, users, a profile."""
     data.mkdir(parents=True, exist_ok=True)
-    # chdb accepts a bare word as a query; servers do not
-    profile = {"implicit_select": "0", **settings}
+    # chdb accepts a bare word as a query, servers do not; nothing here has to outlive a power cut
+    profile = {"implicit_select": "0", "fsync_metadata": "0", **settings}
     lines = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in profile.items())
     rights = "<profile>default</profile><quota>default</quota><access_management>1</access_management>"
     rights += "<named_collection_control>1</named_collection_control>"
