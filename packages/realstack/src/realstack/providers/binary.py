@@ -39,6 +39,8 @@ def find_binaries(service: str, *, cache: Path, path: str) -> tuple[list[Install
     seen: set[Path] = set()
     for program in _candidates(service, path):
         real = program.resolve()
+        if real.name != program.name:  # redis-server that is valkey-server: started by the name it was found under
+            real = program
         if real in seen:
             continue
         seen.add(real)

@@ -19,6 +19,19 @@ def own_cache(lab, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def filled_cache(lab, own_cache, cache):
+    """A cache of its own in which the cluster lies already."""
+    made = cluster_archive(lab.installation, cache=cache)
+    if not made.exists():
+        lab.cache = cache
+        lab.cluster()
+        lab.cache = own_cache
+    (own_cache / "clusters").mkdir()
+    shutil.copy(made, own_cache / "clusters")
+    return own_cache
+
+
 def make(lab, data, **more):
     return make_cluster(
         lab.installation, data=data, cache=lab.cache, supervisor=lab.supervisor, log=lab.log, timeout_s=30, **more
@@ -48,9 +61,8 @@ def test_a_cluster_is_private_to_its_owner(lab):
 
 
 @pytest.mark.parametrize("damage", ["cut off", "of another kind", "empty"])
-def test_a_damaged_archive_is_made_anew_and_the_log_says_so(lab, own_cache, damage):
-    make(lab, lab.new_data())
-    archive = cluster_archive(lab.installation, cache=own_cache)
+def test_a_damaged_archive_is_made_anew_and_the_log_says_so(lab, filled_cache, damage):
+    archive = cluster_archive(lab.installation, cache=filled_cache)
     whole = archive.read_bytes()
     archive.write_bytes({"cut off": whole[:-5000], "of another kind": b"x" * 5000, "empty": b""}[damage])
     data = lab.new_data()
@@ -61,11 +73,10 @@ def test_a_damaged_archive_is_made_anew_and_the_log_says_so(lab, own_cache, dama
     assert make(lab, lab.new_data()) is True
 
 
-def test_an_archive_with_altered_content_is_replaced_when_asked(lab, own_cache):
-    make(lab, lab.new_data())
-    archive = cluster_archive(lab.installation, cache=own_cache)
+def test_an_archive_with_altered_content_is_replaced_when_asked(lab, filled_cache):
+    archive = cluster_archive(lab.installation, cache=filled_cache)
     whole = archive.read_bytes()
-    altered = whole.replace(identity_of_archive(lab, own_cache), b"\xff" * 8)
+    altered = whole.replace(identity_of_archive(lab, filled_cache), b"\xff" * 8)
     archive.write_bytes(altered)
     data = lab.new_data()
     make(lab, data)
@@ -204,9 +215,8 @@ def test_a_cache_that_is_full_costs_the_next_run_and_not_this_one(lab, own_cache
     assert "could not be kept" in lab.log.read_text()
 
 
-def test_an_archive_nobody_used_for_two_months_is_deleted_and_a_used_one_stays(lab, own_cache):
-    make(lab, lab.new_data())
-    used = cluster_archive(lab.installation, cache=own_cache)
+def test_an_archive_nobody_used_for_two_months_is_deleted_and_a_used_one_stays(lab, filled_cache):
+    used = cluster_archive(lab.installation, cache=filled_cache)
     unused = used.with_name("postgres-9.6.24-0123456789ab.cluster")
     shutil.copy(used, unused)
     for archive in (used, unused):

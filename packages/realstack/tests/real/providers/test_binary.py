@@ -75,6 +75,23 @@ def test_a_link_is_followed_to_where_the_server_really_lies(tmp_path):
     assert found.folder == tmp_path / "opt"
 
 
+def test_a_link_to_a_program_of_another_name_is_kept(tmp_path):
+    write_redis(tmp_path / "opt").rename(tmp_path / "opt" / "valkey-server")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "redis-server").symlink_to(tmp_path / "opt" / "valkey-server")
+    found, _ = first("redis", tmp_path / "bin", tmp_path / "cache")
+
+    assert found.folder == tmp_path / "bin"
+
+
+def test_a_clickhouse_server_is_asked_as_one_and_not_as_its_client(tmp_path):
+    answer = "ClickHouse server version 24.8.4.13 (official build)."
+    write_program(tmp_path / "bin" / "clickhouse", f'#!/bin/sh\n[ "$1" = server ] && echo "{answer}"\n')
+    found, _ = first("clickhouse", tmp_path / "bin", tmp_path / "cache")
+
+    assert found.version == "24.8.4.13"
+
+
 @pytest.mark.parametrize("kind", ["broken link", "folder", "not executable"])
 def test_what_only_has_the_name_of_a_server_is_passed_over(tmp_path, kind):
     program = tmp_path / "bin" / "redis-server"
