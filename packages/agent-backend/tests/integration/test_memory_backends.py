@@ -107,6 +107,10 @@ async def test_row_3_names_that_contain_the_delimiter_do_not_collide(memory):
 
     for name, view in tenants.items():
         assert await view.search("*") == {"aqe/b:c": name + "2", "aqe/x": name}
+    longer = sibling(memory, tenant="a}:memory:value:aqe/b")
+    await longer.store("aqe/c", "longer")
+    await tenants["a"].store("aqe/b}:memory:value:aqe/c", "shorter", partition="a:p")
+    assert await longer.retrieve("aqe/c") == "longer"
     await tenants["a"].clear_partition("a:p")
     await tenants["a"].delete("aqe/b:c")
     assert await tenants["a"].list_keys() == []
@@ -371,3 +375,13 @@ async def test_versions_grow_and_never_repeat_across_a_delete(memory):
         await memory.delete("aqe/x")
 
     assert all(earlier < later for earlier, later in itertools.pairwise(seen))
+
+
+@pytest.mark.redis
+async def test_versions_grow_when_the_clock_of_redis_steps_back(redis_memory_real):
+    await redis_memory_real.store("aqe/x", 1)
+    ahead = 9_000_000_000_000_000
+    await redis_memory_real.client.hset("{default}:memory:versions", "aqe/x", f"{ahead}:default")
+    await redis_memory_real.store("aqe/x", 2)
+
+    assert (await redis_memory_real.item("aqe/x")).version == ahead + 1

@@ -50,6 +50,12 @@ def test_every_match_starts_with_the_prefix(pattern, text):
         assert glob.matches(text) == text.startswith(glob.prefix)
 
 
+@pytest.mark.parametrize("pattern", ["*", "a*b", "a?b", "*\n*", "a\n*", "a**b", "?\nb"])
+def test_a_line_break_is_a_character_like_any_other(pattern):
+    assert parse_glob(pattern).matches("a\nb")
+    assert not parse_glob("a").matches("a\n")
+
+
 @pytest.mark.parametrize("literal", ["[ae]", "{a,b}", "\\*x", "a%", "a_b", "^$", "(?i)a", "a|b", "a+"])
 def test_everything_but_the_two_wildcards_is_literal(literal):
     glob = parse_glob(literal.replace("*", "").replace("?", ""))

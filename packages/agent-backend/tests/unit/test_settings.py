@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from agent_backend.errors import SettingInvalid, SettingUnknown
-from agent_backend.settings import load_settings
+from agent_backend.settings import Settings, load_settings
 
 
 def test_the_urls_are_read_with_and_without_our_prefix():
@@ -26,6 +26,9 @@ def test_secrets_are_masked_wherever_settings_are_shown():
     settings = load_settings({"DATABASE_URL": "postgresql://u:hunter2@h/db"})
 
     assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
+    with pytest.raises(ValidationError) as refused:
+        Settings(acquire_timeout_s="hunter2")
+    assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
