@@ -232,17 +232,13 @@ def test_the_log_of_one_database_can_be_told_from_the_others(lab):
     assert "sesame" not in caught.value.log_tail
 
 
-def test_nothing_is_left_in_shared_memory_when_a_server_is_killed(lab):
-    before = set(Path("/dev/shm").glob("PostgreSQL.*"))
-    server = lab.start(settings={"max_parallel_workers_per_gather": "2", "min_parallel_table_scan_size": "0"})
-    server.connection.script("create table t as select g from generate_series(1, 100000) g; select count(*) from t")
-    during = set(Path("/dev/shm").glob("PostgreSQL.*"))
-    os.kill(server.pid, signal.SIGKILL)
-    is_dead(server)
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux shows what a process has mapped")
+def test_shared_memory_lies_in_the_data_folder_and_goes_with_it(lab):
+    server = lab.start()
+    mapped = Path(f"/proc/{server.pid}/maps").read_text()
 
-    assert during <= before
-    assert set(Path("/dev/shm").glob("PostgreSQL.*")) <= during
-    assert setting_of(server, "dynamic_shared_memory_type") == "mmap"
+    assert "/dev/shm/PostgreSQL" not in mapped
+    assert f"{server.data}/pg_dynshmem/" in mapped
 
 
 @pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="only Linux lists its System V segments")
@@ -268,7 +264,3 @@ def test_no_segment_of_a_running_server_is_removed(lab):
 def segments_of(pid):
     lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
     return [fields for line in lines if (fields := line.split())[4] == str(pid)]
-
-
-def setting_of(server, name):
-    return server.settings[name]
