@@ -46,6 +46,28 @@ NOT_BUILT = {
     "--background-e2e": "",
     "--max-parallel-layers": "--workers N",
     "--enable-monitoring": "",
+    "--show-layers": "--list-categories",
+    "--orchestration-status": "",
+    "--master-orchestration": "",
+    "--websocket-thread-id": "",
+    "--no-progress-streaming": "",
+    "--docker-pull-policy": "images are pinned by version in the container provider",
+    "--docker-production": "",
+    "--docker-dedicated": "servers are never shared between runs",
+    "--docker-force-restart": "servers are started for every run",
+    "--docker-no-cleanup": "realstack up --detach leaves servers running",
+    "--docker-stats": "",
+    "--no-rebuild": "",
+    "--rebuild-all": "",
+    "--no-coverage": "coverage is off unless --coverage is given",
+    "--cypress-headed": "",
+    "--cypress-browser": "",
+    "--watch": "",
+    "--lint": "",
+    "--fix": "",
+    "--build": "",
+    "--type-check": "",
+    "--e2e": "--category e2e",
 }
 
 
@@ -234,6 +256,8 @@ def _summarise(terminal: Terminal, suite: "SuiteRun", code: int, reason: str) ->
     terminal.line(line, "green" if code == OK else "red")
     for service, why, count in results.skips:
         terminal.line(f"  skipped {count}, {service}: {why}", "yellow")
+    for nodeid, why in results.collect_skips.items():
+        terminal.line(f"  not collected, {nodeid}: {why}", "yellow")
     for nodeid in results.collect_errors:
         terminal.line(f"  could not be collected: {nodeid}", "red")
     if reason:

@@ -10,7 +10,6 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -79,10 +78,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Connect to the runner."""
+    """Connect to the runner; reports are passed on by the one process that sees all of them."""
     path = config.getoption("--realstack-channel")
-    if path:
-        config.stash[_CHANNEL] = Channel(path)
+    if not path:
+        return
+    config.stash[_CHANNEL] = channel = Channel(path)
+    config.pluginmanager.register(_Collection(channel), "realstack.runner.collection")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Reports(channel), "realstack.runner.reports")
+    if _is_controller(config):
+        channel.watch()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -120,30 +125,26 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config.stash[_CHANNEL].watch()
 
 
-def pytest_deselected(items: Iterable[pytest.Item]) -> None:
-    """Count what was left out."""
-    for item in items:
-        _tell(item.config, "deselected")
-        break
-
-
-def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """Keep a file that could not be collected; told when the session ends, since a report knows no configuration."""
-    if report.failed:
-        _COLLECT_ERRORS[report.nodeid] = str(report.longrepr)
-
-
-_COLLECT_ERRORS: dict[str, str] = {}
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Tell the end; in a worker of pytest-xdist that is its controller's business."""
     if hasattr(session.config, "workerinput"):
         return
-    for nodeid, message in _COLLECT_ERRORS.items():
-        _tell(session.config, "collect_error", nodeid=nodeid, message=message)
-    _tell(session.config, "finished", exit_status=int(session.exitstatus or exitstatus))
+    if _CHANNEL in session.config.stash:
+        session.config.stash[_CHANNEL].tell("finished", exit_status=int(session.exitstatus or exitstatus))
+
+
+class _Collection:
+    """Tells which files could not be collected, or asked to be skipped as a whole."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._channel.tell("collect_error", nodeid=report.nodeid, message=str(report.longrepr))
+        elif report.skipped:
+            self._channel.tell("collect_skip", nodeid=report.nodeid, reason=_reason(report))
 
 
 class _Reports:
@@ -164,16 +165,6 @@ class _Reports:
         )
 
 
-@pytest.hookimpl
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Begin to pass on reports, in the one process that sees all of them."""
-    config = session.config
-    if _CHANNEL in config.stash and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Reports(config.stash[_CHANNEL]), "realstack.runner.reports")
-        if _is_controller(config):
-            config.stash[_CHANNEL].watch()
-
-
 def _needs_of(item: pytest.Item) -> set[Need]:
     """Return what *item* needs, as the kit's plugin sees it; it lies above this module and is asked, not imported."""
     plugin: Any = item.config.pluginmanager.getplugin("realstack")
@@ -188,17 +179,12 @@ def _needs_of(item: pytest.Item) -> set[Need]:
     return needs | {(found[1], found[2], None) for found in named if found}
 
 
-def _reason(report: pytest.TestReport) -> str:
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     return (
         "" if report.passed or report.skipped else str(getattr(report.longrepr, "reprcrash", None) or report.longrepr)
     )
-
-
-def _tell(config: pytest.Config, kind: str, **values: Any) -> None:
-    if _CHANNEL in config.stash:
-        config.stash[_CHANNEL].tell(kind, **values)
 
 
 def _is_controller(config: pytest.Config) -> bool:

@@ -46,6 +46,8 @@ class RunResults:
     tests: dict[str, TestResult] = dataclasses.field(default_factory=dict)
     #: Files that could not be collected, with pytest's text.
     collect_errors: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: Files that were skipped as a whole, with the reason.
+    collect_skips: dict[str, str] = dataclasses.field(default_factory=dict)
     #: pytest's own exit status; ``None``: it ended without telling.
     exit_status: int | None = None
 
@@ -59,6 +61,8 @@ class RunResults:
                 test.add(event)
             case "collect_error":
                 self.collect_errors[event["nodeid"]] = event["message"]
+            case "collect_skip":
+                self.collect_skips[event["nodeid"]] = event["reason"]
             case "finished":
                 self.exit_status = int(event["exit_status"])
 

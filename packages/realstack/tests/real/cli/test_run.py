@@ -71,12 +71,15 @@ def test_a_category_is_run_and_its_services_are_shown_before_the_tests(suite):
 
 
 def test_workers_share_the_run_and_every_report_arrives_once(suite):
+    suite.write("test_whole.py", "import pytest\npytest.skip('not today', allow_module_level=True)\n")
+
     done = suite.call("run", "--workers", "2", "--json-output", "report.json")
 
     assert done.returncode == 0, done.stdout + done.stderr
     report = report_of(suite)
     assert report["counts"] == {"passed": 4, "skipped": 1}
     assert [service["name"] for service in report["services"]] == ["postgres", "redis"]
+    assert report["collect_skips"] == {"test_whole.py": "not today"}
     assert done.stdout.count("SERVICE ") == 1
 
 

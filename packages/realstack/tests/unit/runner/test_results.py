@@ -89,3 +89,12 @@ def test_a_file_that_cannot_be_collected_fails_the_run() -> None:
 
     assert results.failed
     assert not results.why_nothing_ran
+
+
+def test_a_file_that_asked_to_be_skipped_is_named_once() -> None:
+    results = RunResults()
+    for _worker in range(2):
+        results.take({"kind": "collect_skip", "nodeid": "test_x.py", "reason": "no driver"})
+
+    assert results.collect_skips == {"test_x.py": "no driver"}
+    assert results.why_nothing_ran
