@@ -1,5 +1,6 @@
 """Provider ``container``: a service from a pinned image, through testcontainers, where an engine answers."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -127,7 +128,7 @@ def start_container(
     import secrets
 
     started = SYSTEM_CLOCK.now_s()
-    name = f"realstack-{run.lower()}-{service}-{secrets.token_hex(6)}"
+    name = f"realstack-{re.sub('[^a-z0-9]', '', run.lower())}-{service}-{secrets.token_hex(6)}"
     journal.record({"kind": "container", "address": engine.address, "name": name})
     endpoint = _run(service, image, name=name, engine=engine, command=_command(service, settings or {}))
     attached = _await_answer(endpoint, image=image, timeout_s=timeout_s)

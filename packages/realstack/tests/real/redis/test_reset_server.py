@@ -1,8 +1,12 @@
 """What is not data: settings, users, functions, scripts, modules, the role, files, pauses, statistics."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from realstack.errors import RedisRefused
+from realstack.errors import IsolationUnavailable, RedisRefused
 from realstack.isolation.redis import ResetIsolation
 from realstack.services.redis.server import RedisServer
 from realstack.services.redis.wire import Connection
@@ -146,6 +150,58 @@ def test_functions_are_put_back(isolation: ResetIsolation, app: Connection, shar
     assert isolation.verify() == ()
     isolation.pop("module")
     assert app.call("FUNCTION", "LIST") == []
+
+
+MODULE = """
+typedef int (*get_api)(const char *, void *);
+typedef int (*set_attributes)(void *, const char *, int, int);
+int RedisModule_OnLoad(void *context, void **arguments, int count) {
+    get_api get = (get_api)((void **)context)[0];
+    set_attributes set;
+    if (get("RedisModule_SetModuleAttribs", &set)) return 1;
+    set(context, "mine", 1, 1);
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> str:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler to build a module with")
+    (tmp_path / "mine.c").write_text(MODULE)
+    subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", "mine.so", "mine.c"], cwd=tmp_path, check=True)
+    return f"{tmp_path}/mine.so"
+
+
+def test_a_module_is_unloaded(isolation: ResetIsolation, app: Connection, module: str) -> None:
+    app.call("MODULE", "LOAD", module)
+    assert "module mine is new" in isolation.verify()
+
+    outcome = isolation.reset()
+
+    assert "module mine" in outcome.changed
+    assert isolation.verify() == ()
+    assert app.call("MODULE", "LIST") == []
+
+
+def test_a_module_of_a_baseline_comes_back(
+    isolation: ResetIsolation, app: Connection, shared: RedisServer, module: str
+) -> None:
+    app.call("MODULE", "LOAD", module, "an argument")
+    isolation.push("module")
+    app.call("MODULE", "UNLOAD", "mine")
+
+    if shared.version.startswith("7"):
+        assert "module mine" in isolation.reset().changed
+        isolation.recover()
+        assert isolation.verify() == ()
+    else:
+        with pytest.raises(IsolationUnavailable, match="nobody says where it came from"):
+            isolation.reset()
+
+    isolation.pop("module")
+    assert isolation.verify() == ()
 
 
 def test_a_replica_is_a_master_again(isolation: ResetIsolation, app: Connection) -> None:

@@ -10,8 +10,8 @@ V62 = (
 )
 V70 = (
     "id=6 addr=/tmp/r.sock:0 laddr=/tmp/r.sock:0 fd=9 name= age=1 idle=0 flags=xU db=0 sub=1 psub=0 ssub=2 multi=3 "
-    "qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=66 rbs=1024 rbp=0 obl=0 oll=0 omem=0 tot-mem=22272 events=r cmd=client|list "
-    "user=alice redir=-1 resp=2\n"
+    "qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=66 rbs=1024 rbp=0 obl=0 oll=0 omem=0 tot-mem=22272 events=r "
+    "cmd=client|list user=alice redir=-1 resp=2\n"
 )
 V80 = (
     "id=7 addr=[::1]:5000 laddr=[::1]:6379 fd=9 name=w age=1 idle=0 flags=b db=0 sub=0 psub=0 ssub=0 multi=-1 watch=2 "

@@ -7,13 +7,13 @@ no orders any more, is restarted in place: some milliseconds, same port, same so
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from realstack._core.clock import SYSTEM_CLOCK
 from realstack._core.logtail import tail
 from realstack._core.waiting import Late, NotReady, wait_until
 from realstack.abc import Leak, ResetOutcome
-from realstack.errors import BaselineUnknown, RedisRefused, ServerDied, ServerUnreachable
+from realstack.errors import BaselineUnknown, IsolationUnavailable, RedisRefused, ServerDied, ServerUnreachable
 from realstack.isolation.redis.clients import Client, Quick, is_admin, leak_of, parse_clients, quick_look, suspects
 from realstack.isolation.redis.restore import UNDO_DEBUG, CannotRestore, put_back
 from realstack.isolation.redis.state import Reader, State, bytes_of, differences
@@ -21,7 +21,9 @@ from realstack.isolation.redis.usage import EVERYTHING, effects_of
 from realstack.services.redis.wire import Command, Reply, encode
 
 if TYPE_CHECKING:
-    from realstack.services.redis.server import RedisServer
+    from pathlib import Path
+
+    from realstack.services.redis.wire import Connection
 
 _CLOSING_S: Final = 0.05
 """How long a client that has just been closed may take to disappear from the server's list."""
@@ -41,6 +43,30 @@ _FORGET: Final[tuple[Command, ...]] = (
 _LOOK_AND_FORGET: Final = encode((*_LOOK, *_FORGET))
 _LOOK_FLUSH_FORGET: Final = encode((*_LOOK, ("FLUSHALL", "SYNC"), *_FORGET))
 _LIST_CLIENTS: Final = encode((("CLIENT", "LIST"),))
+
+
+class RestartableServer(Protocol):
+    """A server that is ours, as far as putting it back needs it: ``RedisServer``, or one in a container of ours."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def log(self) -> "Path | None": ...
+
+    def connect(self, *, timeout_s: float = 10.0) -> "Connection": ...
+
+    def is_alive(self) -> bool: ...
+
+    def exit_code(self) -> int | None: ...
+
+    def restart(self) -> None:
+        """Start it afresh and empty, at the same place."""
+        ...
+
+    def clear_folder(self) -> tuple[str, ...]:
+        """Delete what it saved; return the names."""
+        ...
 
 
 class _Baseline:
@@ -63,24 +89,9 @@ class ResetIsolation:
     baseline that holds keys and was not touched.
     """
 
-    def __init__(self, name: str, state: State) -> None:
-        self.name, self.state = name, state
-        self.refill, self.refill_count = state.refill()
-
-
-class ResetIsolation:
-    """Puts one Redis server of ours back after each test. For one thread at a time.
-
-    Restored: the keys of all databases with their TTLs (which keep running), functions, cached scripts, settings,
-    users, modules, the role, saved files, pauses, statistics, slow log, latency and ACL logs. Clients a test left are
-    reported and ended; those which lived before stay, unless they hold a transaction, monitor, began to
-    subscribe, or changed their database or user. What a living connection has set for itself (WATCH before Redis 7.4, CLIENT TRACKING,
-    CLIENT REPLY, its name, its subscriptions) cannot be reset from outside.
-    """
-
     def __init__(
         self,
-        server: "RedisServer",
+        server: RestartableServer,
         *,
         spare: Callable[[Client], bool] | None = None,
         patience_s: float = 1.0,
@@ -173,11 +184,15 @@ class ResetIsolation:
 
         Raises:
             ServerStartFailed: it did not come up.
+            IsolationUnavailable: a fresh server lacks what the baseline had: a module that was loaded at run time.
         """
         self._connection.close()
         self._server.restart()
         self._connect()
-        self._put_back(frozenset({"state", "data"}))
+        try:
+            self._put_back(frozenset({"state", "data"}))
+        except CannotRestore as error:
+            raise IsolationUnavailable(strategy="reset", reason=str(error)) from error
 
     # --- the usual way ------------------------------------------------------------------------------------------------
 
@@ -340,5 +355,5 @@ class ResetIsolation:
             service="redis",
             version=self._server.version,
             exit_code=self._server.exit_code(),
-            log_tail=tail(self._server.log),
+            log_tail=tail(self._server.log) if self._server.log else "",
         )

@@ -31,7 +31,7 @@ def put_back(connection: Connection, wanted: State, found: State) -> tuple[str, 
         CannotRestore: the server refuses, for instance because the kit's own permissions were taken away.
     """
     if found.modules != wanted.modules:
-        _unload(connection, wanted, found)
+        _put_back_modules(connection, wanted, found)
     _demand(connection, _role_commands(wanted, found))
     _demand(connection, _config_commands(wanted, found))
     _demand(connection, _user_commands(wanted, found))
@@ -47,7 +47,9 @@ def _said(wanted: State, found: State) -> tuple[str, ...]:
     users = {*found.users} ^ {*wanted.users}
     changed += sorted({f"ACL user {_name_of_user(rule).decode(errors='replace')}" for rule in users})
     changed += ["functions"] if found.functions != wanted.functions else []
-    changed += [f"module {name.decode(errors='replace')}" for name in sorted(found.modules ^ wanted.modules)]
+    changed += [
+        f"module {name.decode(errors='replace')}" for name in sorted(found.modules.keys() ^ wanted.modules.keys())
+    ]
     changed += [f"role {found.role.decode()}"] if found.role != wanted.role else []
     return tuple(changed)
 
@@ -73,12 +75,14 @@ def _user_commands(wanted: State, found: State) -> list[Command]:
     return commands
 
 
-def _unload(connection: Connection, wanted: State, found: State) -> None:
-    if wanted.modules - found.modules:
-        raise CannotRestore("a module was unloaded")
+def _put_back_modules(connection: Connection, wanted: State, found: State) -> None:
     # a module with types of its own may only go when no key holds one
     commands: list[Command] = [("FLUSHALL",)]
-    commands += [("MODULE", "UNLOAD", name) for name in sorted(found.modules - wanted.modules)]
+    commands += [("MODULE", "UNLOAD", name) for name in sorted(found.modules.keys() - wanted.modules.keys())]
+    for name in sorted(wanted.modules.keys() - found.modules.keys()):
+        if not wanted.modules[name]:
+            raise CannotRestore(f"module {name.decode()!r} is gone, and before Redis 7 nobody says where it came from")
+        commands.append(("MODULE", "LOAD", *wanted.modules[name]))
     _demand(connection, commands)
 
 

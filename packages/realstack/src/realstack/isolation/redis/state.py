@@ -38,7 +38,8 @@ class State:
     users: tuple[bytes, ...]
     #: ``FUNCTION DUMP``; ``None`` before Redis 7.
     functions: bytes | None
-    modules: frozenset[bytes]
+    #: Name to path and arguments; empty where the server (before Redis 7) does not tell them.
+    modules: dict[bytes, tuple[bytes, ...]]
     #: ``master`` or ``slave``.
     role: bytes
     #: How many Lua scripts are cached; they cannot be read back.
@@ -103,7 +104,7 @@ class Reader:
             config={name: value for name, value in pairs(items_of(config)) if name not in _NO_SETTINGS},
             users=tuple(bytes_of(rule).replace(_WHAT_RESET_SAYS, b"") for rule in items_of(users)),
             functions=bytes_of(dump[0]) if dump else None,
-            modules=frozenset(_module_name(each) for each in items_of(modules)),
+            modules=dict(_module(items_of(each)) for each in items_of(modules)),
             role=bytes_of(items_of(role)[0]),
             scripts=_number_in(bytes_of(memory), b"number_of_cached_scripts:"),
             read_at_ms=_milliseconds(time),
@@ -185,8 +186,8 @@ def differences(wanted: State, found: State) -> tuple[str, ...]:
     said += [f"ACL user {name} is missing" for name in sorted(gone)]
     if wanted.functions != found.functions:
         said.append("functions differ")
-    said += [f"module {_text(name)} is new" for name in sorted(found.modules - wanted.modules)]
-    said += [f"module {_text(name)} is missing" for name in sorted(wanted.modules - found.modules)]
+    said += [f"module {_text(name)} is new" for name in sorted(found.modules.keys() - wanted.modules.keys())]
+    said += [f"module {_text(name)} is missing" for name in sorted(wanted.modules.keys() - found.modules.keys())]
     if wanted.role != found.role:
         said.append(f"role: {_text(wanted.role)} became {_text(found.role)}")
     if wanted.scripts != found.scripts and not wanted.scripts:
@@ -270,15 +271,12 @@ def _milliseconds(time: Reply) -> int:
     return int(bytes_of(seconds)) * 1000 + int(bytes_of(microseconds)) // 1000
 
 
-def _module_name(reply: Reply) -> bytes:
-    return dict(_module_facts(items_of(reply))).get(b"name", b"?")
-
-
-def _module_facts(items: Sequence[Reply]) -> Iterator[tuple[bytes, bytes]]:
-    """Return one entry of ``MODULE LIST`` two by two; newer servers put lists in it, which are of no use here."""
-    for at in range(0, len(items) - 1, 2):
-        if not isinstance(items[at + 1], list):
-            yield bytes_of(items[at]), bytes_of(items[at + 1])
+def _module(items: Sequence[Reply]) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the name of one entry of ``MODULE LIST``, and what ``MODULE LOAD`` needs."""
+    facts = {bytes_of(items[at]): items[at + 1] for at in range(0, len(items) - 1, 2)}
+    path, arguments = facts.get(b"path"), facts.get(b"args")
+    origin = [path, *(arguments if isinstance(arguments, list) else [])] if path else []
+    return bytes_of(facts[b"name"]), tuple(map(bytes_of, origin))
 
 
 def _user_name(rule: bytes) -> str:
