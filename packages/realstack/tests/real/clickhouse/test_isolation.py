@@ -136,8 +136,8 @@ def test_nothing_of_a_test_is_left_in_a_database_without_rows(schema, endpoint, 
         assert (deed, isolation.verify(), databases(schema)) == (deed, (), before)
 
 
-#: What only the front knows: databases made beside the own one, switches, inserts that wait in a queue.
-TOLD = ("move out", "another database", "stop merges", "queued inserts")
+#: What only the front knows: databases made beside the own one, switches.
+TOLD = ("move out", "another database", "stop merges")
 
 
 def test_nothing_of_a_test_is_left_on_a_server_that_tells_nothing(schema, endpoint, isolate):

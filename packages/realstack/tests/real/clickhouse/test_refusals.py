@@ -26,6 +26,7 @@ CASES = [
     Case("", 62, 400, "SYNTAX_ERROR"),
     Case("-- nothing\n;", 62, 400, "SYNTAX_ERROR"),
     Case("SELECT 1; SELECT 2", 62, 400, "SYNTAX_ERROR"),
+    Case("CREATE TABLE m (a Int8) ENGINE = Memory; DROP TABLE m", 62, 400, "SYNTAX_ERROR"),
     Case("SELECT 1 FORMAT Nope", 73, 404, "UNKNOWN_FORMAT"),
     Case("SELECT nope()", 46, 404, "UNKNOWN_FUNCTION"),
     Case("SELECT toUInt8('x')", 6, 400, "CANNOT_PARSE_TEXT"),

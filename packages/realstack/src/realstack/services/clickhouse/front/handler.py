@@ -128,8 +128,7 @@ class Handler:
         words = statement.first_words(sql)
         _refuse_writing(query, kind, words)
         if not query.is_ours:
-            queued = b"async_insert" in sql or query.settings.get("async_insert", "0") != "0"
-            self.journal.note(connection, sql, kind, database=session.active, is_queued=queued)
+            self.journal.note(connection, sql, kind, database=session.active)
         flight = Flight(
             id=query.id,
             sql=sql,

@@ -28,8 +28,6 @@ class Changes:
     databases: set[str] = dataclasses.field(default_factory=set)
     #: SQL functions and named collections touched from here: (kind, name) to what it was before, as DDL.
     shared: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
-    #: Rows may still wait in the queue of asynchronous inserts.
-    has_queued: bool = False
     #: ``SYSTEM STOP ...`` and its like, in order.
     switches: list[str] = dataclasses.field(default_factory=list)
 
@@ -76,13 +74,12 @@ class Journal:
             self._changes[database] = Changes()
             return changes
 
-    def note(self, connection: Connection, sql: bytes, kind: str, *, database: str, is_queued: bool) -> None:
-        """Record *sql*, which is about to be run from within *database*, its rows perhaps only queued."""
+    def note(self, connection: Connection, sql: bytes, kind: str, *, database: str) -> None:
+        """Record *sql*, which is about to be run from within *database*."""
         if kind == "READ_ONLY" or not self._changes:
             return
         words = statement.first_words(sql)
         with self._lock:
-            self._of(database).has_queued |= is_queued
             if kind in ("MUTATING_GLOBAL", "CONTROL") and self._note_beyond_tables(
                 connection, words, sql, kind, database
             ):

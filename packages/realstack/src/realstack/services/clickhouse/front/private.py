@@ -46,14 +46,12 @@ def _reset(handler: "Handler", database: str) -> dict[str, object]:
     known, changes = handler.journal.known(database), handler.journal.take(database)
     simple = [] if changes.unclear else sorted(changes.tables & known.empties.keys())
     made = [] if changes.unclear else sorted(changes.made)
-    if not (simple or made or changes.switches or changes.has_queued):
+    if not (simple or made or changes.switches):
         return _told(changes, [], running, ended)
     try:
         connection = handler.engine.borrow(database)
     except Failure:
         return _told(changes, [], running, ended)  # the database is gone, and that was noted as unclear
-    if changes.has_queued:
-        _done(connection, ["SYSTEM FLUSH ASYNC INSERT QUEUE"])
     _switch_back(connection, changes.switches)
     done = [
         table for table in simple if _done(connection, [f"TRUNCATE TABLE {named(t)}" for t in known.empties[table]])
