@@ -66,7 +66,8 @@ class PerLoop(Generic[T]):
 
     def _cut_closed(self) -> None:
         for loop in [each for each in self._all if each.is_closed()]:
-            self._cut(self._all.pop(loop))
+            value = self._all.pop(loop)
+            end_in_loop(loop, functools.partial(self._close, value), functools.partial(self._cut, value))
 
 
 def cut_transport(transport: Any) -> None:
@@ -77,7 +78,8 @@ def cut_transport(transport: Any) -> None:
     """
     peer = transport.get_extra_info("socket")
     if peer is not None:
-        with contextlib.suppress(OSError):
+        # TypeError: uvloop's stand-in for a socket cannot do it; uvloop ends its sockets with the loop
+        with contextlib.suppress(OSError, TypeError):
             peer.shutdown(socket.SHUT_RDWR)
     with contextlib.suppress(RuntimeError):
         transport.abort()
@@ -95,6 +97,9 @@ def end_in_loop(loop: asyncio.AbstractEventLoop, close: Callable[[], Awaitable[N
     async def close_in_time() -> None:
         await asyncio.wait_for(close(), _CLOSE_WITHIN_S)
 
+    if loop.is_closed() and not isinstance(loop, asyncio.BaseEventLoop):
+        # uvloop closes every connection with the loop, and hangs or crashes when one is touched afterwards
+        return
     if loop.is_closed() or _is_inside_a_loop():
         # inside a running loop nobody can be waited for
         cut()
