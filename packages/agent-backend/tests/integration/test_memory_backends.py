@@ -169,6 +169,9 @@ async def test_row_5_every_redis_key_of_an_expiring_record_expires(redis_memory_
 
     await redis_memory_real.store("aqe/b", 2, ttl=None)
     assert [await client.ttl(name) for name in await client.keys("*memory:[kepv]*s")] == [-1] * 4
+    await redis_memory_real.store("aqe/b", 2, ttl=30)
+    assert all(0 < left_s <= 60 + 3600 for left_s in [await client.ttl(name) for name in await client.keys("*")])
+    await redis_memory_real.store("aqe/b", 2, ttl=None)
     await redis_memory_real.delete("aqe/b")
     assert all(0 < left_s <= 60 + 3600 for left_s in [await client.ttl(name) for name in await client.keys("*")])
     await redis_memory_real.delete("aqe/a")
@@ -273,6 +276,21 @@ async def test_row_13_the_redis_index_drops_expired_members(redis_memory_real, e
     assert sizes == [1, 1]
     assert await redis_memory_real.client.zcard("{default}:memory:expiries") == 0
     assert await redis_memory_real.client.hlen("{default}:memory:versions") == 1
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("question", ["list_keys", "get_stats"])
+async def test_row_13_any_number_of_expired_members_is_dropped_before_the_answer(redis_memory_real, question):
+    for start in range(0, 2500, 500):
+        await asyncio.gather(*(redis_memory_real.store(f"aqe/{n:04}", n) for n in range(start, start + 500)))
+    await redis_memory_real.store("aqe/live", 1)
+    client = redis_memory_real.client
+    await client.zadd("{default}:memory:expiries", {f"aqe/{n:04}": 1 for n in range(2500)})  # long ago
+
+    answer = await getattr(redis_memory_real, question)()
+
+    assert answer == ["aqe/live"] or answer["partitions"] == {"default": 1}
+    assert await client.zcard("{default}:memory:keys") == 1
 
 
 async def test_row_13_more_keys_than_one_page_are_listed_found_and_cleared(memory):

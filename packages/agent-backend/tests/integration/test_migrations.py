@@ -1,6 +1,5 @@
 """The schema from nothing to the newest step and back."""
 
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -23,12 +22,11 @@ ORDER BY 1
 
 @pytest.fixture
 def empty_dsn(postgres_dsn):
-    """A database of its own on the same server, with nothing in it."""
-    name = f"migrations_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_dsn, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        yield postgres_dsn.rpartition("/")[0] + f"/{name}"
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    """This test's own database with nothing in it."""
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return postgres_dsn
 
 
 def objects_in(dsn: str) -> list[str]:
