@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from realstack.isolation.postgres._session import literal, open_session, quoted
+from realstack.isolation.postgres._wal import SequenceLog
 from realstack.isolation.postgres.tracking import MARK, install
 
 if TYPE_CHECKING:
@@ -13,11 +14,25 @@ if TYPE_CHECKING:
 _LOCK_TIMEOUT_MS: Final = 100
 _STATEMENTS: Final = {
     "begin": "SELECT * FROM realstack.begin($1::oid)",
-    "reset": "SELECT * FROM realstack.reset($1::oid, $2::int[], $3::int, $4::bool)",
+    "reset": "SELECT * FROM realstack.reset($1::oid, $2::int[], $3::text[], $4::int, $5::bool, $6::pg_lsn)",
+    "sequences": "SELECT realstack.set_sequences($1::oid[])",
+    "all sequences": "SELECT realstack.put_sequences_back()",
     "unwatched": "SELECT realstack.unwatched($1::oid, $2::int, $3::bool)",
     "push": "SELECT realstack.push($1::int)",
     "pop": "SELECT realstack.pop($1::int)",
 }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Present:
+    """Who was connected at one moment."""
+
+    #: Processes, as an array.
+    pids: str = "{}"
+    #: The advisory locks they held.
+    locks: frozenset[str] = frozenset()
+    #: The transactions they had open, as an array: a wider fixture may keep one around several tests.
+    transactions: str = "{}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +43,7 @@ class Answer:
     state: str
     #: Processes of sessions opened since the test began.
     strangers: tuple[str, ...]
-    #: Processes of sessions with a transaction open.
+    #: Processes of sessions with a transaction open that was not open before the test.
     busy: tuple[str, ...]
     #: Advisory locks of other sessions: ``pid:class:object:sub:mode``.
     locks: frozenset[str]
@@ -58,6 +73,7 @@ class TrackedDatabase:
         self.session = open_session(endpoint, lock_timeout_ms=_LOCK_TIMEOUT_MS)
         try:
             self.home = self._prepare()
+            self._log = self._open_log()
         except BaseException:
             self.session.close()
             raise
@@ -66,15 +82,19 @@ class TrackedDatabase:
     def name(self) -> str:
         return self.endpoint.database or ""
 
-    def begin(self) -> tuple[str, frozenset[str]]:
-        """Return the processes connected now, as an array, and their advisory locks."""
-        pids, locks = self.session.run([("begin", (self.home,))])[0][0]
-        return pids or "{}", frozenset(_lines(locks))
+    def begin(self) -> "Present":
+        """Return who is connected now."""
+        pids, locks, transactions = self.session.run([("begin", (self.home,))])[0][0]
+        return Present(pids or "{}", frozenset(_lines(locks)), transactions or "{}")
 
-    def reset(self, known_pids: str) -> Answer:
+    def reset(self, known: "Present") -> Answer:
         """Put back what can be put back in one call."""
-        row = self.session.run([("reset", (self.home, known_pids, str(MARK), self._ours))])[0][0]
-        state, strangers, busy, locks, written, moved, unwatched = row
+        since = self._log.since if self._log else None
+        values = (self.home, known.pids, known.transactions, str(MARK), self._ours, since)
+        row = self.session.run([("reset", values)])[0][0]
+        state, strangers, busy, locks, written, moved, unwatched, lsn = row
+        if self._log and state == "done":
+            moved = "\n".join(filter(None, (moved, self._put_logged_sequences_back(self._log, lsn or ""))))
         return Answer(
             state or "",
             tuple(strangers.split(",")) if strangers else (),
@@ -84,6 +104,12 @@ class TrackedDatabase:
             _lines(moved),
             unwatched or "",
         )
+
+    def _put_logged_sequences_back(self, log: SequenceLog, lsn: str) -> str | None:
+        moved = log.moved(lsn)
+        if moved is None:
+            return self.session.run([("all sequences", ())])[0][0][0]
+        return self.session.run([("sequences", ("{" + ",".join(moved) + "}",))])[0][0][0] if moved else None
 
     def unwatched(self) -> str:
         """Return the signature of what no event trigger sees."""
@@ -136,6 +162,12 @@ class TrackedDatabase:
         for name, sql in _STATEMENTS.items():
             self.session.prepare(name, sql)
         return self.session.query("SELECT oid FROM pg_database WHERE datname = current_database()")[0][0] or ""
+
+    def _open_log(self) -> SequenceLog | None:
+        if not SequenceLog.is_worthwhile(self.session):
+            return None
+        self.session.query("SET synchronous_commit = on")  # the log must be written out to be read
+        return SequenceLog(self.session, self.home)
 
 
 def _lines(text: str | None) -> tuple[str, ...]:

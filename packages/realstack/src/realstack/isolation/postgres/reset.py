@@ -4,6 +4,7 @@ Only what the test wrote is put back; when that cannot be (the catalogue was cha
 copy of the template under the same name, so that every DSN stays good.
 """
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from realstack._core.clock import SYSTEM_CLOCK
 from realstack.abc import Leak, ResetOutcome
 from realstack.errors import IsolationUnavailable, ServerUnreachable, SqlFailed
-from realstack.isolation.postgres._database import Answer, TrackedDatabase, failed
+from realstack.isolation.postgres._database import Answer, Present, TrackedDatabase, failed
 from realstack.isolation.postgres._replay import LevelRows, read_levels, write_levels
 from realstack.isolation.postgres._session import open_session
 from realstack.isolation.postgres.baseline import Baseline, BaselineStack
@@ -65,7 +66,7 @@ class ResetIsolation:
         """
         self._endpoint, self._ours, self._grace_s = endpoint, ours, grace_s
         self._stack = BaselineStack(pool)
-        self._known_pids, self._known_locks = "{}", frozenset[str]()
+        self._known = Present()
         self._written: set[str] = set()
         self._resets, self._verifying, self._spare = 0, verifying, spare
         self._answer = failed("no reset yet")
@@ -75,7 +76,7 @@ class ResetIsolation:
 
     def begin(self, test: str) -> None:  # noqa: ARG002  # the promise names the test; the server needs no name
         """Note who is connected, and holds which advisory locks, before *test*."""
-        self._known_pids, self._known_locks = self._database.begin()
+        self._known = self._database.begin()
 
     def reset(self) -> ResetOutcome:
         """Put the database back to the innermost baseline and say what that took."""
@@ -190,11 +191,13 @@ class ResetIsolation:
     def _put_back(self, leaks: list[Leak]) -> Answer:
         for attempt in range(_ATTEMPTS):
             try:
-                answer = self._database.reset(self._known_pids)
+                answer = self._database.reset(self._known)
             except SqlFailed as error:
                 if error.sqlstate not in _IN_THE_WAY or attempt == _ATTEMPTS - 1:
                     raise
-                continue  # whoever is in the way has a transaction open: the next answer names it
+                # whoever is in the way has a transaction open: the next answer names it, however old it is
+                self._known = dataclasses.replace(self._known, transactions="{}")
+                continue
             if answer.state == "busy":
                 leaks += self._sessions.settle(answer.busy)
             elif answer.state == "prepared":
@@ -207,7 +210,7 @@ class ResetIsolation:
 
     def _end_left_behind(self, answer: Answer) -> list[Leak]:
         leaks = self._sessions.dismiss(answer.strangers) if answer.strangers else []
-        if new_locks := answer.locks - self._known_locks:
+        if new_locks := answer.locks - self._known.locks:
             gone = set(answer.strangers)
             leaks += self._sessions.end_lock_holders(lock for lock in new_locks if lock.partition(":")[0] not in gone)
         return leaks
@@ -292,7 +295,7 @@ class ResetIsolation:
         self._stack.pool.replace(self._endpoint.database or "")
         self._open(self._shared)
         write_levels(self._database, levels)
-        self._known_pids, self._known_locks = self._database.begin()
+        self._known = self._database.begin()
 
     def _push_with_catalogue(self, name: str, level: int) -> None:
         below = read_levels(self._session, (baseline.level for baseline in self._stack.replayed))

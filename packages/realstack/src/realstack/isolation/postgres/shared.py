@@ -18,8 +18,8 @@ from realstack.isolation.postgres.tracking import MARK
 if TYPE_CHECKING:
     from realstack.services.postgres.wire import Connection
 
-#: Lines of ``realstack.unwatched`` that are the server's; the last three are the database's own.
-_SHARED_LINES: Final = 9
+#: Lines of ``realstack.unwatched`` that are this database's own; the others are the server's.
+_EVENT_TRIGGERS, _OWN_ROW, _LARGE_OBJECTS = 8, 11, 12
 #: Shared catalogues, and which of their rows are the server's or this database's ($1); 1262 is pg_database's oid.
 _CATALOGUES: Final = {
     "pg_authid": "true",
@@ -51,8 +51,9 @@ class Unwatched:
     @classmethod
     def parse(cls, text: str) -> "Unwatched":
         lines = text.split("\n")
-        event_triggers, own_row, large_objects = lines[_SHARED_LINES:]
-        return cls("\n".join(lines[:_SHARED_LINES]), event_triggers, own_row, large_objects)
+        own = (_EVENT_TRIGGERS, _OWN_ROW, _LARGE_OBJECTS)
+        shared = "\n".join(line for number, line in enumerate(lines) if number not in own)
+        return cls(shared, *(lines[number] for number in own))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -43,23 +43,27 @@ def is_installed(connection: "Connection") -> bool:
 
 
 def _filled(name: str, version: int) -> str:
-    acl = (
-        "(SELECT coalesce(sum(hashtext(oid || ' ' || xmin::text)), 0) FROM pg_parameter_acl)" if version >= 15 else "0"
-    )
-    return _read(name).replace("{parameter_acl}", acl).replace("{moved_sequences}", _moved_sequences(version))
+    parts = {
+        "{parameter_acl}": "UNION ALL SELECT 6, oid, xmin FROM pg_parameter_acl" if version >= 15 else "",
+        "{sequence_moved}": _sequence_moved(version),
+        "{owned_sequence_moved}": _sequence_moved(version) if version >= 18 else f"NOT q.is_called OR {_CALLED_MOVED}",
+    }
+    text = _read(name)
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    return text
 
 
-def _moved_sequences(version: int) -> str:
+def _sequence_moved(version: int) -> str:
+    """Return the condition on a row ``q`` of realstack.sequences."""
     if version >= 18:
-        return (
-            "SELECT q.* FROM realstack.sequences q, pg_get_sequence_data(q.relid::regclass) now"
-            " WHERE now.last_value <> q.last_value OR now.is_called <> q.is_called"
-        )
-    return (
-        "SELECT q.* FROM realstack.sequences q"
-        " WHERE pg_sequence_last_value(q.relid::regclass) IS DISTINCT FROM CASE WHEN q.is_called THEN q.last_value END"
-        " OR q.relid IN (SELECT realstack.uncalled())"
-    )
+        state = "pg_get_sequence_data(q.relid::regclass)"
+        return f"({_CALLED_MOVED}) OR NOT q.is_called AND {state} IS DISTINCT FROM ROW(q.last_value, q.is_called)"
+    awoken = "NOT q.is_called AND pg_sequence_last_value(q.relid::regclass) IS NOT NULL"
+    return f"({_CALLED_MOVED}) OR ({awoken}) OR q.relid IN (SELECT realstack.uncalled())"
+
+
+_CALLED_MOVED: Final = "q.is_called AND pg_sequence_last_value(q.relid::regclass) IS DISTINCT FROM q.last_value"
 
 
 def _read(name: str) -> str:

@@ -44,7 +44,7 @@ BEGIN
             PERFORM realstack.write_restore(r.relid, r.kind);
         END LOOP;
     END IF;
-    FOR r IN {moved_sequences} LOOP
+    FOR r IN SELECT q.* FROM realstack.sequences q WHERE {sequence_moved} LOOP
         INSERT INTO realstack.saved_sequences VALUES (above, r.relid, r.last_value, r.is_called);
         PERFORM realstack.keep_sequence(r.relid);
     END LOOP;

@@ -15,7 +15,8 @@ CREATE UNLOGGED TABLE realstack.alive AS SELECT true AS yes;
 -- known: transactions whose rows are baseline rows; NULL: not known yet, the next restore rewrites the table.
 CREATE TABLE realstack.baselines (relid oid PRIMARY KEY, known xid[]);
 CREATE TABLE realstack.sequences (
-    relid oid PRIMARY KEY, last_value bigint NOT NULL, is_called bool NOT NULL, cached bool NOT NULL
+    relid oid PRIMARY KEY, last_value bigint NOT NULL, is_called bool NOT NULL, cached bool NOT NULL,
+    unlogged bool NOT NULL, owner oid
 );
 -- digest: of the content at the baseline; NULL: not populated there.
 CREATE TABLE realstack.views (relid oid PRIMARY KEY, digest numeric);
@@ -228,12 +229,17 @@ BEGIN
     RETURN total;
 END $body$;
 
+-- The setval changes nothing but makes the next nextval write to the log: otherwise 32 go by unlogged.
 CREATE FUNCTION realstack.keep_sequence(rel oid) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     DELETE FROM realstack.sequences WHERE relid = rel;
-    EXECUTE format('INSERT INTO realstack.sequences SELECT %1$s, s.last_value, s.is_called, q.seqcache > 1 '
-                   'FROM %2$s s, pg_sequence q WHERE q.seqrelid = %1$s', rel, rel::regclass);
+    EXECUTE format('INSERT INTO realstack.sequences SELECT %1$s, s.last_value, s.is_called, q.seqcache > 1, '
+                   'c.relpersistence = ''u'', d.refobjid FROM %2$s s, pg_sequence q, pg_class c '
+                   'LEFT JOIN pg_depend d ON d.classid = 1259 AND d.objid = c.oid AND d.objsubid = 0 '
+                   'AND d.refclassid = 1259 AND d.deptype IN (''a'', ''i'') '
+                   'WHERE q.seqrelid = %1$s AND c.oid = %1$s LIMIT 1', rel, rel::regclass);
+    PERFORM setval(rel::regclass, s.last_value, s.is_called) FROM realstack.sequences s WHERE s.relid = rel;
 END $body$;
 
 CREATE FUNCTION realstack.keep_view(rel oid) RETURNS void LANGUAGE plpgsql
