@@ -11,7 +11,7 @@ from realstack.errors import BaselineUnknown, ClaimLost, NoEmptyDatabase, RedisR
 from realstack.isolation.redis import ClaimedIsolation
 from realstack.providers.foreign import Journal, claim_redis, clean_foreign
 from realstack.services.endpoint import Endpoint
-from realstack.services.redis.claim import MARKER, Claim, give_back
+from realstack.services.redis.claim import MARKER, Claim, give_back, mark
 from realstack.services.redis.wire import Connection
 
 from .conftest import Neighbour
@@ -135,6 +135,15 @@ def test_a_swap_between_look_and_flush_deletes_nothing(claim: Claim, foreign_red
         assert ours.pipeline([("MULTI",), ("FLUSHDB",), ("EXEC",)])[-1] is None
         other.call("SWAPDB", 14, 15)
         assert other.call("EXISTS", MARKER) == 1
+
+
+def test_a_number_somebody_began_to_use_meanwhile_keeps_no_mark_of_ours(
+    redis_neighbour: Neighbour, foreign_redis: Endpoint
+) -> None:
+    with Connection(foreign_redis.with_database("3")) as connection:
+        assert not mark(connection, "our token")
+
+    redis_neighbour.check()
 
 
 def test_no_empty_number_is_an_error(redis_neighbour: Neighbour, foreign_redis: Endpoint, journal: Journal) -> None:

@@ -21,20 +21,27 @@ class ProcessIsolation:
     """Gives each test a fresh server; ``endpoint`` changes with every ``reset``. For one thread at a time."""
 
     def __init__(
-        self, start: Callable[[], "RedisServer"], *, discard: Callable[["RedisServer"], None] | None = None
+        self,
+        start: Callable[[], "RedisServer"],
+        *,
+        spares: int = 2,
+        discard: Callable[["RedisServer"], None] | None = None,
     ) -> None:
-        """Start the first server, and the second in the background.
+        """Start the first server, and the next ones in the background.
 
         Args:
             start: starts a server in a folder of its own; called in a thread of its own.
+            spares: how many are kept ready; quick tests in a row use one up in a millisecond, its start takes five.
             discard: ends one; by default it is stopped and its folder deleted.
         """
         self._start, self._discard = start, discard or discard_server
-        self._ready: queue.SimpleQueue[RedisServer | RealstackError] = queue.SimpleQueue()
-        self._orders: queue.SimpleQueue[RedisServer | None] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[RedisServer | Exception] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._server = start()
         self._blank = self._read()
         self._baselines: list[tuple[str, State]] = [("", self._blank)]
+        for _ in range(spares):
+            self._orders.put(self._add_spare)
         self._keeper = threading.Thread(target=self._keep, name="realstack-redis-servers", daemon=True)
         self._keeper.start()
 
@@ -59,7 +66,7 @@ class ProcessIsolation:
         """
         started = SYSTEM_CLOCK.now_s()
         used, self._server = self._server, self._take()
-        self._orders.put(used)
+        self._orders.put(lambda: self._end(used))
         self._fill()
         return ResetOutcome(strategy="process", seconds=SYSTEM_CLOCK.now_s() - started)
 
@@ -92,15 +99,16 @@ class ProcessIsolation:
         """End all servers."""
         self._orders.put(None)
         self._keeper.join(timeout=10.0)
-        self._discard(self._server)
+        self._end(self._server)
         while not self._ready.empty():
             spare = self._ready.get()
-            if not isinstance(spare, RealstackError):
-                self._discard(spare)
+            if not isinstance(spare, Exception):
+                self._end(spare)
 
     def _take(self) -> "RedisServer":
+        self._orders.put(self._add_spare)
         spare = self._ready.get()
-        if isinstance(spare, RealstackError):
+        if isinstance(spare, Exception):
             raise spare
         return spare
 
@@ -109,7 +117,7 @@ class ProcessIsolation:
         if state is self._blank:
             return
         with self._server.connect() as connection:
-            present = Reader(connection, self._server.version).read()
+            present = Reader(connection, self._server.version).read(with_keys=False)
             for name in (b"port", b"unixsocket", b"dir"):
                 present.config[name] = state.config.get(name, b"")
             put_back(connection, state, present)
@@ -120,18 +128,19 @@ class ProcessIsolation:
             return Reader(connection, self._server.version).read()
 
     def _keep(self) -> None:
-        """Keep one spare server; after each one that is taken, start the next and end the used one."""
-        self._add_spare()
-        while (used := self._orders.get()) is not None:
-            self._add_spare()
-            with contextlib.suppress(RealstackError):  # it may have died; the supervisor ends what is left
-                self._discard(used)
+        """Carry out orders in a thread of its own until there are no more."""
+        while (order := self._orders.get()) is not None:
+            order()
 
     def _add_spare(self) -> None:
         try:
             self._ready.put(self._start())
-        except RealstackError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is belongs to the test that needs the server
             self._ready.put(error)
+
+    def _end(self, server: "RedisServer") -> None:
+        with contextlib.suppress(RealstackError):  # it may have died; the supervisor ends what is left
+            self._discard(server)
 
 
 def discard_server(server: "RedisServer") -> None:

@@ -232,7 +232,7 @@ class ResetIsolation:
         if "debug" in effects:
             self._connection.pipeline(UNDO_DEBUG)
         if "state" in effects:
-            changed += put_back(self._connection, baseline.state, self._reader.read())
+            changed += put_back(self._connection, baseline.state, self._reader.read(with_keys=False))
         if "data" in effects:
             self._connection.send(encode((("FLUSHALL", "SYNC"),)) + baseline.refill)
             self._connection.skip(1 + baseline.refill_count, command=("FLUSHALL and RESTORE",))

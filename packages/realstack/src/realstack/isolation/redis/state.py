@@ -85,8 +85,8 @@ class Reader:
         self.major = int(version.partition(".")[0]) if version[:1].isdigit() else 0
         self._may_debug = True
 
-    def read(self) -> State:
-        """Read everything."""
+    def read(self, *, with_keys: bool = True) -> State:
+        """Read everything; without the keys it takes one round trip."""
         functions: list[Command] = [("FUNCTION", "DUMP")] if self.major >= 7 else []
         questions: list[Command] = [
             ("INFO", "keyspace"),
@@ -100,7 +100,7 @@ class Reader:
         ]
         keyspace, config, users, modules, role, memory, time, *dump = self.connection.pipeline(questions)
         return State(
-            keys=self.keys(databases_in(bytes_of(keyspace))),
+            keys=self.keys(databases_in(bytes_of(keyspace))) if with_keys else {},
             config={name: value for name, value in pairs(items_of(config)) if name not in _NO_SETTINGS},
             users=tuple(bytes_of(rule).replace(_WHAT_RESET_SAYS, b"") for rule in items_of(users)),
             functions=bytes_of(dump[0]) if dump else None,
