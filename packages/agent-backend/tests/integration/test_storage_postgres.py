@@ -142,6 +142,33 @@ async def test_connections_the_server_ended_are_replaced(postgres_db_manager, po
     )
 
 
+async def test_a_server_that_hangs_up_at_any_moment_gives_typed_errors_and_the_pool_recovers(postgres_dsn):
+    async with (
+        PostgresDatabase(postgres_dsn, max_connections=4, application_name="victim") as database,
+        PostgresDatabase(postgres_dsn, application_name="killer") as other,
+    ):
+        end_all = (
+            "SELECT count(pg_terminate_backend(pid, 2000)) FROM pg_stat_activity WHERE application_name = 'victim'"
+        )
+
+        async def work(number: int) -> int:
+            lost = 0
+            for repeat in range(50):
+                try:  # a new text each time, so that preparing is interrupted too
+                    async with database.transaction() as transaction:
+                        assert await transaction.fetchval(f"SELECT $1::int + {repeat}", number) == number + repeat
+                except StorageUnavailable:
+                    lost += 1
+            return lost
+
+        workers = asyncio.gather(*(work(number) for number in range(8)))
+        while not workers.done():
+            await other.fetchval(end_all)
+
+        assert sum(await workers) > 0
+        assert await asyncio.gather(*(database.fetchval("SELECT $1::int", n) for n in range(50))) == list(range(50))
+
+
 async def test_a_connection_lost_in_the_middle_is_a_retryable_error(postgres_db_manager, postgres_dsn):
     async with PostgresDatabase(postgres_dsn, application_name="other") as other:
 

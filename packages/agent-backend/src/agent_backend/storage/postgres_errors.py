@@ -16,7 +16,13 @@ from agent_backend.errors import (
 _SERVICE = "postgres"
 
 #: What a call into asyncpg may raise that is not a mistake in our own code.
-POSTGRES_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+POSTGRES_FAILURES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 _LOST = (
     asyncpg.PostgresConnectionError,
@@ -26,6 +32,8 @@ _LOST = (
     asyncpg.TooManyConnectionsError,
     asyncpg.IdleSessionTimeoutError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    # what asyncpg 0.32 says when the server hangs up between preparing a statement and running it
+    asyncpg.InternalClientError,
     OSError,
 )
 _NO_ENTRY = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
