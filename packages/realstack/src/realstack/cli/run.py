@@ -247,7 +247,10 @@ def _judge(suite: "SuiteRun", config: "Config") -> tuple[int, str]:
 def _summarise(terminal: Terminal, suite: "SuiteRun", code: int, reason: str) -> None:
     results = suite.results
     counts = results.counts
-    parts = [f"{counts[name]} {name}" for name in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")]
+    parts = [
+        f"{counts[name]} {name}"
+        for name in ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "unfinished")
+    ]
     shown = [part for part in parts if not part.startswith("0 ")]
     terminal.line()
     came_to = ", ".join(shown) or "none ran"

@@ -23,6 +23,7 @@ class ChannelServer:
         self._listener.bind(str(path))
         self._listener.listen()
         self._hearers: list[threading.Thread] = []
+        self._connections: list[socket.socket] = []
         #: What a listener raised; shown by the runner when pytest has ended.
         self.problem: Exception | None = None
         threading.Thread(target=self._accept, name="realstack-channel", daemon=True).start()
@@ -35,12 +36,19 @@ class ChannelServer:
         for hearer in self._hearers:
             hearer.join(timeout_s)
 
+    def hang_up(self) -> None:
+        """Cut every line, at which the processes of the run end themselves: pytest-xdist's workers, too."""
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def _accept(self) -> None:
         while True:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self._connections.append(connection)
             hearer = threading.Thread(target=self._hear, args=(connection,), name="realstack-hearer", daemon=True)
             self._hearers.append(hearer)
             hearer.start()

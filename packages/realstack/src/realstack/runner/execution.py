@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from realstack.runtime.stack import Stack
 
 _TRIALS = 7
+#: After a Ctrl-C: fixtures are torn down, and pytest-xdist waits ten seconds for workers that do not listen.
 _END_WITHIN_S = 15.0
+#: After a signal that asks us to go: whoever sent it will not wait long.
+_LEAVE_WITHIN_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,20 +177,22 @@ def _run_pytest(
         try:
             pytest.wait()
         except BaseException as interruption:
-            _end(pytest, interruption)
+            _end(pytest, interruption, channel)
             if not isinstance(interruption, KeyboardInterrupt):
                 raise
             return pytest.returncode, True
     return pytest.returncode, pytest.returncode == -signal.SIGINT
 
 
-def _end(pytest: "subprocess.Popen[Any]", interruption: BaseException) -> None:
+def _end(pytest: "subprocess.Popen[Any]", interruption: BaseException, channel: ChannelServer) -> None:
     """Have pytest end in order; a Ctrl-C on the terminal has reached it already."""
     if not (isinstance(interruption, KeyboardInterrupt) and _came_from_terminal()):
         pytest.send_signal(signal.SIGINT)
+    patience_s = _END_WITHIN_S if isinstance(interruption, KeyboardInterrupt) else _LEAVE_WITHIN_S
     try:
-        pytest.wait(_END_WITHIN_S)
+        pytest.wait(patience_s)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        channel.hang_up()
         pytest.kill()
         pytest.wait()
 

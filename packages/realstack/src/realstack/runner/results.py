@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from realstack.config import SERVICES
 
-Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]
+Outcome = Literal["unfinished", "passed", "failed", "error", "skipped", "xfailed", "xpassed"]
 _RAN = frozenset({"passed", "failed", "xfailed", "xpassed"})
 _OTHER = "tests"
 """Under which skips are counted that no service is behind."""
@@ -18,7 +18,8 @@ class TestResult:
     """One test."""
 
     nodeid: str
-    outcome: Outcome = "passed"
+    #: ``unfinished`` until its call is told: a run that is interrupted, or a process that dies, leaves it so.
+    outcome: Outcome = "unfinished"
     seconds: float = 0.0
     reason: str = ""
 
@@ -33,8 +34,8 @@ class TestResult:
             self.outcome = "failed" if when == "call" else "error"
         elif outcome == "skipped":
             self.outcome = "xfailed" if expected else "skipped"
-        elif expected and when == "call":
-            self.outcome = "xpassed"
+        elif when == "call":
+            self.outcome = "xpassed" if expected else "passed"
         self.reason = report["reason"] or self.reason
 
 
@@ -92,6 +93,8 @@ class RunResults:
         """One sentence, empty when something ran."""
         if self.ran or self.failed:
             return ""
+        if any(test.outcome == "unfinished" for test in self.tests.values()):
+            return f"{len(self.tests)} test(s) began and none finished"
         if not self.tests:
             return "no test was selected" if not self.selected else f"{self.selected} test(s) were selected, none began"
         return f"{len(self.tests)} test(s) were selected and every one was skipped"

@@ -62,7 +62,8 @@ def test_an_interrupted_run_says_so_and_reports_what_it_knows(waiting, project):
     out, _err = process.communicate(timeout=20)
 
     assert out.splitlines()[-1] == "interrupted"
-    assert json.loads((project.folder / "report.json").read_text())["exit_code"] == 130
+    report = json.loads((project.folder / "report.json").read_text())
+    assert (report["exit_code"], report["success"], report["counts"]) == (130, False, {"unfinished": 1})
 
 
 def test_a_pytest_that_is_killed_is_a_failure(waiting, project):

@@ -91,6 +91,14 @@ PLACES = (
 )
 
 
+def test_a_hint_never_overrides_a_wish_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.realstack.redis]\nurl = "redis://wish"\n')
+
+    redis = resolve(tmp_path, environ={"REDIS_URL": "redis://hint"}, command_line={}).redis["default"]
+
+    assert (redis.url, redis.url_is_hint) == ("redis://wish", False)
+
+
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.id)
 def test_a_service_is_where_the_strongest_name_says(tmp_path: Path, place: Place) -> None:
     (tmp_path / ".env.test").write_text(place.dotenv)

@@ -41,6 +41,7 @@ CASES = (
         0,
         failed=True,
     ),
+    Case("interrupted", (("setup", "passed", False),), "unfinished", 0, failed=False),
     Case("skipped", (("setup", "skipped", False),), "skipped", 0, failed=False),
     Case("expected to fail", (("setup", "passed", False), ("call", "skipped", True)), "xfailed", 1, failed=False),
     Case("passed unexpectedly", (("setup", "passed", False), ("call", "passed", True)), "xpassed", 1, failed=False),
