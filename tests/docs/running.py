@@ -8,6 +8,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from realstack.config import read_environment
+
 from .blocks import Block
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +22,7 @@ _VARYING = (
     (re.compile(r"\((binary|wheel|npm)\)|\b(binary|wheel|npm)\b"), "<provider>"),
     (re.compile(r"kept-[0-9a-f]+"), "kept-<id>"),
     (re.compile(r"[=_-]{4,}"), "<line>"),
+    (re.compile(r"\s*\[ *\d+%\]"), ""),
     (re.compile(r"\s+"), " "),
 )
 
@@ -63,7 +66,9 @@ def _run(block: Block, command: str, shown: list[str], project: Path, cache: Pat
         _check_install(block, command)
         return
     if command.startswith("make "):
-        done = subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{block}: {command}: {done.stderr}"
         return
     if command.startswith("git clone"):
@@ -102,20 +107,23 @@ def _plain(line: str) -> str:
 
 def _check_install(block: Block, command: str) -> None:
     """The network is not ours to use in a test: what is named must at least exist."""
-    declared = tomllib.loads((ROOT / "packages/realstack/pyproject.toml").read_text())["project"]["optional-dependencies"]
+    declared = tomllib.loads((ROOT / "packages/realstack/pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     for extras in re.findall(r"realstack\[([\w,]+)\]", command):
         for extra in extras.split(","):
             assert extra in declared, f"{block}: there is no extra {extra!r}"
 
 
 def _environment(cache: Path) -> dict[str, str]:
-    keep = ("HOME", "LANG", "TERM", "TMPDIR", "USER")
-    given = {name: os.environ[name] for name in keep if name in os.environ}
+    environ = read_environment()
+    given = {name: environ[name] for name in ("HOME", "LANG", "TERM", "TMPDIR", "USER") if name in environ}
     binaries = str(Path(sys.executable).parent)
     return {
         **given,
-        "PATH": f"{binaries}:{os.environ.get('PATH', os.defpath)}",
+        "PATH": f"{binaries}:{environ.get('PATH', os.defpath)}",
         "XDG_CACHE_HOME": str(cache),
         "COLUMNS": "100",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",  # of pytest plugins, about settings the pages need not show
     }

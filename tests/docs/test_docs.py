@@ -38,7 +38,9 @@ def test_what_the_page_shows_works(page: Path, tmp_path: Path, docs_cache: Path)
     run_page(blocks_of(ROOT / page), tmp_path, cache=docs_cache)
 
 
-@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT) for path in ROOT.glob("**/*.md") if ".venv" not in path.parts), ids=str)
+@pytest.mark.parametrize(
+    "page", sorted(path.relative_to(ROOT) for path in ROOT.glob("**/*.md") if ".venv" not in path.parts), ids=str
+)
 def test_links_between_pages_lead_somewhere(page: Path):
     import re
 

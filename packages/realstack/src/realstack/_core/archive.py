@@ -94,9 +94,16 @@ def unpack(archive: Path, folder: Path) -> None:
         index, start = _read_index(source, archive)
         folder.mkdir(mode=0o700)
         target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        failure: OSError | None = None
         try:
             with mmap.mmap(source, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as content:
-                _fill(index, content, start, target)
+                try:
+                    _fill(index, content, start, target)
+                except OSError as error:
+                    # its traceback holds slices of the mapping, which could then not be closed
+                    failure = OSError(error.errno, error.strerror, error.filename)
+            if failure is not None:
+                raise failure
             os.fchmod(target, index.mode)
         finally:
             os.close(target)

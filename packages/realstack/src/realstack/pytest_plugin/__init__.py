@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realstack.pytest_plugin import reporting
-from realstack.pytest_plugin.needs import REAL_FIXTURES, is_real_services_test, services_needed
+from realstack.pytest_plugin.needs import OWN_FIXTURES, is_real_services_test, services_needed
 from realstack.pytest_plugin.options import MARKERS, add_options, command_line, wanted_versions
-from realstack.pytest_plugin.state import FAILED, STATE, State
+from realstack.pytest_plugin.state import STATE, State
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
@@ -71,9 +71,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("real_services")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start what the selected tests need, all at once."""
+    """Start what the selected tests need, all at once; before the terminal tells what was collected and started."""
     if session.config.option.collectonly or _is_controller(session.config):
         return
     names = {name for item in session.items for name in getattr(item, "fixturenames", ())}
@@ -96,7 +96,6 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     """Note what is there before the test's fixtures are made."""
-    item.stash[FAILED] = False
     item.config.stash[STATE].begin_test(item.nodeid)
     return (yield)
 
@@ -106,17 +105,11 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
     """Make what a wider fixture writes the baseline of the tests that share it."""
-    state = request.config.stash[STATE]
-    if fixturedef.scope == "function" or fixturedef.argname in REAL_FIXTURES:
+    if fixturedef.scope == "function" or fixturedef.argname in OWN_FIXTURES:
         return (yield)
-    name = f"{fixturedef.scope} fixture {fixturedef.argname}"
-    if state.has_stack:
-        # before the fixture adds its own end: finalizers run last in, first out, so this one runs after its teardown
-        fixturedef.addfinalizer(lambda: state.stack.pop(name) if state.has_stack else None)
+    done = request.config.stash[STATE].baselines.watch(fixturedef, request)
     result = yield
-    if state.has_stack:
-        state.stack.push(name)
-        state.stack.begin_again()
+    done()
     return result
 
 
@@ -126,7 +119,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         result = yield
     finally:
-        item.config.stash[STATE].end_test(item.nodeid, failed=item.stash[FAILED])
+        item.config.stash[STATE].end_test()
     return result
 
 
@@ -138,7 +131,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "call":
         state.tally.ran += 1
     if report.failed:
-        item.stash[FAILED] = True
+        state.test_failed = True
         report.sections += reporting.failure_sections(state, services_needed(getattr(item, "fixturenames", ())))
     return report
 

@@ -1,7 +1,7 @@
 """Fixtures of named instances: ``[tool.realstack.postgres.analytics]`` gives ``real_postgres_analytics`` and a URL."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +14,8 @@ _URL_FIXTURES = {"postgres": "postgres_{}_dsn", "redis": "redis_{}_url", "clickh
 _CLIENT_FIXTURES = {"postgres": "real_postgres_{}", "redis": "real_redis_{}", "clickhouse": "real_clickhouse_{}"}
 
 
-def instance_fixtures(config: "Config") -> SimpleNamespace:
-    """Return an object pytest takes for a plugin: two fixtures for each named instance of *config*."""
+def instance_fixtures(config: "Config") -> ModuleType:
+    """Return a module pytest takes for a plugin: two fixtures for each named instance of *config*."""
     fixtures: dict[str, Any] = {}
     for service, url_name in _URL_FIXTURES.items():
         for instance in getattr(config, service):
@@ -23,7 +23,9 @@ def instance_fixtures(config: "Config") -> SimpleNamespace:
                 fixtures[url_name.format(instance)] = _url_fixture(service, instance, url_name.format(instance))
                 client = _CLIENT_FIXTURES[service].format(instance)
                 fixtures[client] = _client_fixture(service, instance, client)
-    return SimpleNamespace(**fixtures)
+    module = ModuleType("realstack_instances")
+    vars(module).update(fixtures)
+    return module
 
 
 def _url_fixture(service: str, instance: str, name: str) -> Any:

@@ -24,6 +24,9 @@ FIXTURE_SERVICES = {
 #: Fixtures that make a test a real-services test.
 REAL_FIXTURES = frozenset(FIXTURE_SERVICES)
 
+#: Fixtures of the kit: what they do is no state of the tests'.
+OWN_FIXTURES = REAL_FIXTURES | {"_realstack", "_postgres_version"}
+
 
 def services_needed(fixtures: Iterable[str]) -> frozenset[str]:
     """Return the services that *fixtures* start."""

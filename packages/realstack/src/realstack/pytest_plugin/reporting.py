@@ -88,7 +88,7 @@ def _skip_lines(tally: Tally) -> list[str]:
 
 def _kept_lines(tally: Tally) -> list[str]:
     lines = [f"kept: {test}: {url}" for test, url in tally.kept]
-    return [*lines, f"they stay until: realstack down {tally.left_running}"] if tally.left_running else lines
+    return [*lines, f"they stay until: realstack down --name {tally.left_running}"] if tally.left_running else lines
 
 
 def _leak_lines(tally: Tally) -> list[str]:

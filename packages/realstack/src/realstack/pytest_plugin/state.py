@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from realstack.errors import RealstackError, ServiceUnavailable
+from realstack.errors import RealstackError, ServerDied, ServiceUnavailable
+from realstack.pytest_plugin.baselines import Baselines
 
 if TYPE_CHECKING:
     from realstack.abc import Leak
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from realstack.runtime.stack import Stack
 
 STATE: pytest.StashKey["State"] = pytest.StashKey()
-FAILED: pytest.StashKey[bool] = pytest.StashKey()
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -61,6 +61,11 @@ class State:
         #: The run folder of the controller, in an xdist worker.
         self._run_folder = run_folder
         self._stack: Stack | None = None
+        self._test = ""
+        #: Set by the report of a phase; a failed test's state may be kept.
+        self.test_failed = False
+        #: The fixtures wider than a test that are set up.
+        self.baselines = Baselines(lambda: self._stack, settle=self._put_back)
         #: What could not be had, and why: asked once, told to every test that wants it.
         self._failed: dict[tuple[str, str, str | None], RealstackError] = {}
 
@@ -126,16 +131,25 @@ class State:
 
     def begin_test(self, test: str) -> None:
         """Tell every running service that *test* begins."""
+        self._test, self.test_failed = test, False
         if self._stack is not None:
             self._stack.begin(test)
 
-    def end_test(self, test: str, *, failed: bool) -> None:
+    def end_test(self) -> None:
         """Put every running service back; what the test left open is noted, what cannot be put back is raised."""
+        try:
+            self._put_back()
+        except (ServerDied, ExceptionGroup):
+            self.baselines.renew()
+            raise
+
+    def _put_back(self) -> None:
+        """Put back; called a second time for one test when a wider fixture ended with it."""
         if self._stack is None:
             return
-        outcomes = self._stack.end(failed=failed)
-        for outcome in outcomes:
-            self.tally.leaks += [_leak_line(test, leak) for leak in outcome.leaks]
+        failed, self.test_failed = self.test_failed, False
+        for outcome in self._stack.end(failed=failed):
+            self.tally.leaks += [_leak_line(self._test, leak) for leak in outcome.leaks]
 
     def close(self) -> None:
         """End what this process started."""

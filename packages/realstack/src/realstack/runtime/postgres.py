@@ -59,7 +59,7 @@ class PostgresService(WorkerService):
         """
         from realstack.services.postgres.testing import Postgres
 
-        return Postgres(self.dsn, reset=self._reset_now, **options)
+        return Postgres(self.dsn, socket_dsn=self.endpoint.socket_url, reset=self._reset_now, **options)
 
     def log_of_test(self, *, lines: int = 8) -> str:
         if not self.log:
@@ -178,8 +178,8 @@ class PostgresService(WorkerService):
         return admin.with_database(name)
 
     def _is_apps(self, port: int) -> bool:
-        """A pool of the app under test that grew during the test is not the test's leak."""
-        return any(holds_port(pid, port) for pid in self._run.app_pids())
+        """A pool that grew during the test is not its leak when the app under test or a wider fixture holds it."""
+        return self._run.pools["postgres"] > 0 or any(holds_port(pid, port) for pid in self._run.app_pids())
 
     def _reset_now(self) -> None:
         self.end()

@@ -7,11 +7,13 @@ its folder is packed before any test has touched it. Every later run unpacks tha
 import os
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 from realstack._core.clock import SYSTEM_CLOCK
 from realstack._core.digest import digest_of
 from realstack._core.filelock import locked
 from realstack.abc import Installation
+from realstack.errors import ArchiveDamaged, ServerStartFailed
 from realstack.isolation.postgres.template import build_template, clone_database, create_extensions, run_files
 from realstack.providers.choice import find_installation
 from realstack.runtime.plan import DatabasePlan, ServerPlan
@@ -64,6 +66,7 @@ class _Starter:
     def __init__(self, run: Run, plan: ServerPlan, installation: Installation, data: Path) -> None:
         self._run, self._plan, self._installation, self._data = run, plan, installation, data
         self._folder = run.new_folder(plan.label)
+        self._distrust_cache = False
         base = cluster_archive(installation, cache=run.config.cache_folder)
         self._prepared = base.with_name(f"{base.stem}-{digest_of([plan.digest])}.ready")
 
@@ -77,11 +80,20 @@ class _Starter:
             return self._start_kept() or self._build()
 
     def _start_kept(self) -> PostgresServer | None:
+        """Start what is kept; ``None`` when nothing is, or when it turns out to be damaged."""
         unpacking = open_prepared(self._prepared, self._data)
         if unpacking is None:
             return None
-        server = self._start(database=self._plan.databases[0].database)
-        unpacking.wait()
+        try:
+            server = self._start(database=self._plan.databases[0].database)
+            unpacking.wait()
+        except (ArchiveDamaged, ServerStartFailed):
+            # files changed on disk, or a setting the server refuses: that one is met, and told, by the next start
+            unpacking.wait_quietly()
+            forget_prepared(self._prepared)
+            rmtree(self._data)
+            self._distrust_cache = True
+            return None
         return server
 
     def _start(self, *, database: str = "postgres") -> PostgresServer:
@@ -105,6 +117,7 @@ class _Starter:
             cache=self._run.config.cache_folder,
             supervisor=self._run.supervision,
             log=self._folder / "initdb.log",
+            fresh=self._distrust_cache,
         )
         server = self._start()
         try:

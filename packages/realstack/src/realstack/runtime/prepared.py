@@ -39,6 +39,10 @@ class Unpacking:
         if self._failure is not None:
             raise self._failure
 
+    def wait_quietly(self) -> None:
+        """Return when nothing is written any more, whatever came of it."""
+        self._thread.join()
+
     def _run(self) -> None:
         try:
             for part in self._parts:

@@ -1,6 +1,7 @@
 """One run: its folder, its supervisor, its configuration; what every service of it is handed."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,6 +21,9 @@ class Run:
     supervision: Supervision
     #: Say which processes the apps under test are now that this process started: a test may restart one.
     apps: list[Callable[[], int | None]] = dataclasses.field(default_factory=list)
+
+    #: Services to how many fixtures wider than a test hold them: the pools of such a fixture may grow in any test.
+    pools: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def app_pids(self) -> tuple[int, ...]:
         """Return the processes of the apps under test: what their pools open is not a test's leak."""

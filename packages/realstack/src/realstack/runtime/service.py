@@ -158,14 +158,16 @@ class WorkerService:
     def push(self, name: str) -> None:
         """Make the present state the baseline."""
         if self._isolation is not None:
-            self._isolation.push(name)
+            # a fixture that overrides another of its name makes two baselines of one name
+            self._isolation.push(f"{name} ({len(self._baselines)})" if name in self._baselines else name)
             self._baselines.append(name)
 
     def pop(self, name: str) -> None:
         """Go back to the baseline below *name*; nothing to do when it is unknown here: the service started later."""
-        if self._isolation is not None and name in self._baselines:
-            del self._baselines[self._baselines.index(name) :]
-            self._isolation.pop(name)
+        if self._isolation is not None and name in self._baselines and self.server.is_alive():
+            at = len(self._baselines) - 1 - self._baselines[::-1].index(name)
+            del self._baselines[at:]
+            self._isolation.pop(f"{name} ({at})" if name in self._baselines else name)
 
     # --- words --------------------------------------------------------------------------------------------------------
 
