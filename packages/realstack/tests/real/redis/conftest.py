@@ -28,18 +28,21 @@ def supervision() -> Iterator[Supervision]:
         yield supervision
 
 
-@pytest.fixture(scope="session")
-def installations() -> dict[str, Installation]:
+def _find_installations() -> dict[str, Installation]:
     with tempfile.TemporaryDirectory() as cache:
         found, _ = list_installations("redis", cache=Path(cache), path=os.environ["PATH"])  # noqa: TID251
     return {installation.provider: installation for installation in reversed(found)}
 
 
-@pytest.fixture(scope="session", params=["wheel", "binary"])
-def installation(request: pytest.FixtureRequest, installations: dict[str, Installation]) -> Installation:
-    if request.param not in installations:
-        pytest.skip(f"no redis-server from provider {request.param!r} on this machine")
-    return installations[request.param]
+_INSTALLATIONS = _find_installations()
+
+
+@pytest.fixture(scope="session", params=sorted(_INSTALLATIONS) or ["none"])
+def installation(request: pytest.FixtureRequest) -> Installation:
+    """Each there is: found when tests are collected, so that what this machine has not is no skip."""
+    if request.param not in _INSTALLATIONS:
+        pytest.skip("no redis-server on this machine: pip install 'realstack[redis]'")
+    return _INSTALLATIONS[request.param]
 
 
 @pytest.fixture(scope="session")
