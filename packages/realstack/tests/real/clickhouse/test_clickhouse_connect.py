@@ -41,6 +41,7 @@ ALL_TYPES = """
     t6 DateTime64(6), de Decimal(20, 5), id UUID, a Array(Nullable(Int32)), m Map(String, Array(UInt8)),
     tu Tuple(UInt8, String), e Enum8('one' = 1, 'two' = 2), l LowCardinality(String), fs FixedString(4), ip IPv4
 """
+EPOCH = dt.datetime.fromisoformat("1970-01-01")
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 ROW = (
     -(2**62),
@@ -72,11 +73,21 @@ def test_every_type_survives_the_round_trip(cc):
     assert str(got[-1]) == "10.0.0.1"
 
 
-@pytest.mark.xfail(reason="chdb writes Native as for clients of before 2017: a bare DateTime loses its zone")
-def test_a_datetime_column_keeps_its_zone(cc):
-    moment = cc.query("SELECT toDateTime('2024-07-01 12:30:00', 'Europe/Berlin')").result_rows[0][0]
+@pytest.mark.parametrize("before", ["1 AS i", "'a\n\nb' AS s", "NULL::Nullable(String) AS n", "toDecimal64(1, 2) AS d"])
+@pytest.mark.parametrize("wait", [0, 1], ids=["streamed", "whole"])
+def test_a_datetime_column_keeps_its_zone(cc, before, wait):
+    """The engine leaves the zone of a bare DateTime out of Native; the front puts it back."""
+    sql = f"SELECT {before}, toDateTime('2024-07-01 12:30:00', 'Europe/Berlin') AS t, 'after' AS z, toDateTime(0) AS u"
+    rows = cc.query(f"{sql} FROM numbers(200000)", settings={"wait_end_of_query": wait}).result_rows
 
-    assert moment == dt.datetime(2024, 7, 1, 12, 30, tzinfo=BERLIN)
+    assert len(rows) == 200_000
+    assert {row[1:] for row in rows} == {(dt.datetime(2024, 7, 1, 12, 30, tzinfo=BERLIN), "after", EPOCH)}
+
+
+def test_a_zone_behind_a_column_of_unknown_length_is_lost_and_nothing_else(cc):
+    rows = cc.query("SELECT [1, 2], toDateTime('2024-07-01 12:30:00', 'Europe/Berlin'), 'after'").result_rows
+
+    assert rows == [([1, 2], dt.datetime.fromisoformat("2024-07-01 10:30:00"), "after")]
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS)

@@ -357,6 +357,7 @@ def test_closing_leaves_nothing_beside_the_database(schema, server, endpoint, is
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_a_thousand_tests_leave_nothing(schema, endpoint, isolate):
     import random
 
@@ -368,7 +369,8 @@ def test_a_thousand_tests_leave_nothing(schema, endpoint, isolate):
     isolation = isolate()
     for number in range(1000):
         isolation.begin(str(number))
-        for deed in dice.sample(sorted(DEEDS), dice.randint(0, 3)):
+        # a mutation behind stopped merges waits for ever, on servers too
+        for deed in dice.sample(sorted(DEEDS.keys() - {"stop merges"}), dice.randint(0, 3)):
             commit(schema, endpoint, DEEDS[deed])
         isolation.reset()
         if number % 10 == 0:

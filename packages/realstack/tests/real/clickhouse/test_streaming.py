@@ -129,7 +129,7 @@ def test_writers_at_once_lose_no_row(client, endpoint):
 @pytest.mark.soak
 def test_ten_million_rows_out_and_in_again(client, endpoint):
     client.query("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
-    body = client.execute("SELECT number FROM numbers(10000000) FORMAT Native")
+    body = client.execute("SELECT number AS a FROM numbers(10000000) FORMAT Native")
     client.post("/", body, {"database": str(endpoint.database), "query": "INSERT INTO t FORMAT Native"})
 
     assert client.query("SELECT count(), sum(a) FROM t") == [(10_000_000, 49999995000000)]

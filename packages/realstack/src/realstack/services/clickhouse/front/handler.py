@@ -1,15 +1,16 @@
 """One request, answered: who asks, in which session, what the engine says, how it is sent."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import random
 import socket
 import string
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from . import compression, private, sessions, statement
+from . import compression, native, private, sessions, statement
 from .engine import STREAMABLE, Connection, Engine, Result, check_statement, named
 from .errors import Failure
 from .flights import Flight, Flights
@@ -161,7 +162,14 @@ class Handler:
         headers = self._headers(query, form, has_result=tells)
         if reads and words[0].upper() in (b"SELECT", b"WITH") and not query.wait and form in STREAMABLE:
             return self._send_stream(query, form, headers, connection, reply)
-        result = connection.run(query.sql, form, query.parameters)
+        selects = reads and words[0].upper() in (b"SELECT", b"WITH")
+        if form == "Native" and query.protocol in native.VERSIONS:
+            # block by block, since each gets an info in front; what is not a SELECT has but one
+            source = connection.stream if selects else _at_once(connection)
+            blocks = [*self._as_versioned(query, source(query.sql, form, query.parameters))]
+            result = _joined(blocks)
+        else:
+            result = connection.run(query.sql, form, query.parameters)
         headers["X-ClickHouse-Summary"] = _summary([result])
         body, coding = _encode(query, result.body)
         return functools.partial(reply.send, 200, headers | coding, body)
@@ -169,7 +177,9 @@ class Handler:
     def _send_stream(
         self, query: Query, form: str, headers: dict[str, str], connection: Connection, reply: Reply
     ) -> Finish:
-        with contextlib.closing(connection.stream(query.sql, form, query.parameters)) as blocks:
+        with contextlib.closing(connection.stream(query.sql, form, query.parameters)) as source:
+            versioned = form == "Native" and query.protocol in native.VERSIONS
+            blocks = self._as_versioned(query, source) if versioned else source
             first = next(blocks, Result(body=b""))
             second = next(blocks, None) if first.body else None
             if second is None:
@@ -182,6 +192,28 @@ class Handler:
             chosen = compression.negotiate(query.accept)
             reply.begin(headers | ({"Content-Encoding": chosen[0]} if chosen else {}))
             return _send_blocks(reply, chosen[1] if chosen else None, [first, second], blocks, tag, self.engine.version)
+
+    def _as_versioned(self, query: Query, blocks: Iterator[Result]) -> Iterator[Result]:
+        """Make *blocks* what a server sends to a client that names its protocol version."""
+        zones: list[str | None] | None = None
+        for result in blocks:
+            body = result.body
+            if native.MARK in body:
+                zones = self._zones(query) if zones is None else zones
+                body = native.with_zones(body, zones) if any(zones) else body
+            yield dataclasses.replace(result, body=native.BLOCK_INFO + body if body else body)
+
+    def _zones(self, query: Query) -> list[str | None]:
+        """Return the zone of each column of the result; none when it depends on a session's own tables."""
+        connection = self.engine.borrow(query.database)
+        sql = b"DESCRIBE TABLE (%b) FORMAT TSVRaw" % statement.without_format(query.sql)
+        try:
+            described = connection.run(sql, "TSVRaw", query.parameters).body.decode("utf-8", "replace")
+        except Failure:
+            return []
+        finally:
+            self.engine.give_back(connection, query.database)
+        return [native.zone_of(line.split("\t")[1]) for line in described.splitlines()]
 
     def _headers(self, query: Query, form: str, *, has_result: bool) -> dict[str, str]:
         plain = "application/octet-stream" if form.startswith(_BINARY) else "text/plain; charset=UTF-8"
@@ -219,6 +251,19 @@ def _send_blocks(
         reply.keep_alive = False
         return lambda: None
     return functools.partial(reply.end, encoder.end() if encoder else b"")
+
+
+def _at_once(connection: Connection) -> Callable[[bytes, str, Mapping[str, str]], Iterator[Result]]:
+    return lambda sql, form, parameters: iter((connection.run(sql, form, parameters),))
+
+
+def _joined(blocks: list[Result]) -> Result:
+    return Result(
+        body=b"".join(block.body for block in blocks),
+        read_rows=sum(block.read_rows for block in blocks),
+        read_bytes=sum(block.read_bytes for block in blocks),
+        elapsed_s=max((block.elapsed_s for block in blocks), default=0.0),
+    )
 
 
 def _encode(query: Query, body: bytes) -> tuple[bytes, dict[str, str]]:

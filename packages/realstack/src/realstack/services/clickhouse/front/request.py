@@ -81,6 +81,8 @@ class Query:
     wait: bool
     #: What ``Accept-Encoding`` allows, empty for a plain reply.
     accept: str
+    #: What the client says it understands; 0 when it says nothing.
+    protocol: int
     #: Made by the kit itself to put a baseline back, so not a thing to put back.
     is_ours: bool
 
@@ -121,6 +123,7 @@ def read_query(request: Request, *, compress_by_default: bool) -> Query:
         is_get=request.method in ("GET", "HEAD"),
         wait=_flag(parameters.get("wait_end_of_query")) or _flag(settings.get("http_wait_end_of_query")),
         accept=request.headers.get("accept-encoding", "") if compress else "",
+        protocol=int(protocol) if (protocol := parameters.get("client_protocol_version", "")).isdigit() else 0,
         is_ours=request.headers.get("x-realstack-unjournaled") == "1",
     )
 

@@ -94,6 +94,15 @@ def _after_blanks(sql: bytes, position: int) -> bytes:
     return sql[position:]
 
 
+def without_format(sql: bytes) -> bytes:
+    """Return *sql* without what stands from its last FORMAT on."""
+    position = len(sql)
+    for match in _TOKEN.finditer(sql):
+        if match[0].upper() == b"FORMAT":
+            position = match.start()
+    return sql[:position].rstrip(b" \t\r\n;")
+
+
 def identifier(token: bytes) -> str | None:
     """Return the name *token* stands for, unquoted; ``None`` when it is no name."""
     if token[:1] in (b"`", b'"') and len(token) > 1:
