@@ -52,6 +52,8 @@ class Answer:
     moved: tuple[str, ...]
     #: What no event trigger sees; see ``shared.py``.
     unwatched: str
+    #: Where the write-ahead log was when this began.
+    lsn: str = ""
 
 
 def failed(why: str) -> Answer:
@@ -103,6 +105,7 @@ class TrackedDatabase:
             _lines(written),
             _lines(moved),
             unwatched or "",
+            lsn or "",
         )
 
     def _put_logged_sequences_back(self, log: SequenceLog, lsn: str) -> str | None:

@@ -67,6 +67,7 @@ class ResetIsolation:
         self._endpoint, self._ours, self._grace_s = endpoint, ours, grace_s
         self._stack = BaselineStack(pool)
         self._known = Present()
+        self._verifier: Verifier | None = None
         self._written: set[str] = set()
         self._resets, self._verifying, self._spare = 0, verifying, spare
         self._answer = failed("no reset yet")
@@ -211,7 +212,7 @@ class ResetIsolation:
     def _end_left_behind(self, answer: Answer) -> list[Leak]:
         leaks = self._sessions.dismiss(answer.strangers) if answer.strangers else []
         if new_locks := answer.locks - self._known.locks:
-            gone = set(answer.strangers)
+            gone = set(answer.strangers) - self._sessions.spared(answer.strangers)
             leaks += self._sessions.end_lock_holders(lock for lock in new_locks if lock.partition(":")[0] not in gone)
         return leaks
 
@@ -237,6 +238,7 @@ class ResetIsolation:
         """Put back what no event trigger sees; return whether that took a fresh copy."""
         found = Unwatched.parse(self._database.unwatched() if rebuilt else answer.unwatched)
         if found == self._expected:
+            self._shared.unchanged_until = answer.lsn or self._shared.unchanged_until
             return False
         if found.large_objects != self._expected.large_objects and self._expected.large_objects == "0":
             self._session.query("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
@@ -270,7 +272,7 @@ class ResetIsolation:
     def _open(self, noted: SharedState | None) -> None:
         self._database = TrackedDatabase(self._endpoint, ours=self._ours)
         self._sessions = Sessions(self._database.session, grace_s=self._grace_s, spare=self._spare)
-        self._verifier: Verifier | None = None
+        self._verifier = None
         self._shared = SharedState(self._database.session, self._database.home, ours=self._ours, old=noted)
 
     def _rebuild(self, leaks: list[Leak]) -> None:

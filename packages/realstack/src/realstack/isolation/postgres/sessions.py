@@ -40,7 +40,7 @@ class Sessions:
 
         Those to be spared stay, and are not waited for: an app's pool grows when it likes.
         """
-        strangers = set(pids) - self._spared(pids)
+        strangers = set(pids) - self.spared(pids)
         return self._end("connection", self._left_after_grace(lambda: self._present(strangers))) if strangers else []
 
     def end_lock_holders(self, locks: Iterable[str]) -> list[Leak]:
@@ -76,7 +76,8 @@ class Sessions:
         rows = self._session.query("SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1::int[])", _array(pids))
         return {pid for (pid,) in rows if pid}
 
-    def _spared(self, pids: Iterable[str]) -> set[str]:
+    def spared(self, pids: Iterable[str]) -> set[str]:
+        """Return those of *pids* that are not the test's."""
         rows = self._session.query(
             "SELECT pid, client_port FROM pg_stat_activity WHERE client_port > 0 AND pid = ANY ($1::int[])",
             _array(pids),

@@ -121,11 +121,9 @@ DECLARE
     rel oid;
     others int;
 BEGIN
-    IF since IS NOT NULL THEN
-        lsn := pg_current_wal_insert_lsn();
-        IF lsn <> since THEN
-            PERFORM txid_current();  -- so that our commit writes the log out up to here, and it can be read
-        END IF;
+    lsn := pg_current_wal_insert_lsn();
+    IF lsn <> since THEN
+        PERFORM setval('realstack.mark', 1);  -- so that our commit writes the log out up to here, and it can be read
     END IF;
     SELECT count(*),
            string_agg(a.pid::text, ',') FILTER (WHERE a.pid <> ALL (known) AND a.application_name NOT LIKE 'realstack%'),
