@@ -9,7 +9,7 @@ PROJECTS := packages/realstack/pyproject.toml packages/agent-backend/pyproject.t
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV
 
-.PHONY: setup run test check fix lint types layers bench soak lock clean
+.PHONY: setup run test check fix lint types layers docs bench soak lock clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,9 @@ layers: setup
 fix: setup
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: setup
+	@$(BIN)/python -m tests.docs.reference
 
 bench: setup
 	@$(BIN)/python -m benchmarks

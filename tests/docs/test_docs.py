@@ -1,10 +1,13 @@
 """Every code block in README and docs is run; a block of a kind nobody runs is an error."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from .blocks import COMMAND_KINDS, FILE_KINDS, TEXT_KINDS, blocks_of
+from .reference import PAGES as REFERENCE
+from .reference import text_of
 from .running import ROOT, run_page
 
 PAGES = sorted(
@@ -42,8 +45,13 @@ def test_what_the_page_shows_works(page: Path, tmp_path: Path, docs_cache: Path)
     "page", sorted(path.relative_to(ROOT) for path in ROOT.glob("**/*.md") if ".venv" not in path.parts), ids=str
 )
 def test_links_between_pages_lead_somewhere(page: Path):
-    import re
-
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
         assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}, which does not exist"
+
+
+@pytest.mark.parametrize("page", REFERENCE)
+def test_a_reference_page_says_what_the_code_says(page: str):
+    written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+
+    assert written == text_of(page), "the code has moved on; run: make docs"

@@ -135,8 +135,8 @@ def test_the_root_is_the_nearest_project_that_speaks_of_the_kit(tmp_path: Path) 
 def test_rendering_gives_every_setting_a_value_and_a_source(project: Path) -> None:
     write(project, '[tool.realstack.app]\ntarget = "pkg:app"\n[tool.realstack.redis.jobs]\n')
 
-    rows = {key: (value, source) for key, value, source in render(resolved(project, {"REALSTACK_RECORD": "yes"}))}
+    rows = {key: (value, source) for key, value, source in render(resolved(project, {"REALSTACK_KEEP_FAILED": "yes"}))}
 
-    assert rows["record"] == ("true", "REALSTACK_RECORD")
+    assert rows["keep_failed"] == ("true", "REALSTACK_KEEP_FAILED")
     assert rows["app.target"] == ("pkg:app", "pyproject.toml")
     assert rows["redis.jobs.version"] == ("-", "default")
