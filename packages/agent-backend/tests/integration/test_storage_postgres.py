@@ -85,6 +85,15 @@ async def test_more_callers_than_connections_take_turns(postgres_dsn):
     assert connections <= 3 + 1  # the kit may look on
 
 
+async def test_callers_that_arrive_while_the_pool_opens_all_get_their_turn(postgres_dsn):
+    database = PostgresDatabase(postgres_dsn, max_connections=1)
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*(database.fetchval("SELECT $1::int", n) for n in range(200)))
+    await database.disconnect()
+
+    assert answers == list(range(200))
+
+
 async def test_a_storm_of_cancellations_leaks_no_connection_and_crosses_no_reply(postgres_dsn):
     """Row 10."""
     rolls = random.Random(11)
