@@ -185,7 +185,9 @@ def make_world(lab: Lab) -> World:
         run_files(endpoint, [ZOO])
         if lab.major >= 18:
             with Connection(endpoint) as connection:
-                connection.script("CREATE TABLE virtual (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) VIRTUAL)")
+                connection.script(
+                    "CREATE TABLE virtual (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) VIRTUAL)"
+                )
 
     build_template(lab.admin, "realstack_template_zoo", [zoo])
     return World(lab, "realstack_template_zoo")

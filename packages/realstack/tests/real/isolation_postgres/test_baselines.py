@@ -22,13 +22,17 @@ def counts(connection) -> list[tuple[str | None, ...]]:
 
 def test_a_baseline_holds_for_its_tests_and_is_gone_after(each_world, asked):
     isolation = each_world.isolation
-    asked.script("INSERT INTO plain (name) VALUES ('m1'), ('m2'); DELETE FROM seeded WHERE id > 10;"
-                 "INSERT INTO measured VALUES ('2021-03-03', 'a', 9); SELECT nextval('bare'); SELECT nextval('bare')")
+    asked.script(
+        "INSERT INTO plain (name) VALUES ('m1'), ('m2'); DELETE FROM seeded WHERE id > 10;"
+        "INSERT INTO measured VALUES ('2021-03-03', 'a', 9); SELECT nextval('bare'); SELECT nextval('bare')"
+    )
     isolation.push("module")
     module = counts(asked)
     for _ in range(3):
         isolation.begin("test")
-        asked.script("DELETE FROM plain; INSERT INTO seeded (name) VALUES ('t'); TRUNCATE measured; SELECT nextval('bare')")
+        asked.script(
+            "DELETE FROM plain; INSERT INTO seeded (name) VALUES ('t'); TRUNCATE measured; SELECT nextval('bare')"
+        )
         assert isolation.reset().strategy == "reset"
         assert counts(asked) == module
     isolation.pop("module")
@@ -44,7 +48,11 @@ def test_baselines_nest(each_world, asked):
         asked.query(f"INSERT INTO plain (name) VALUES ('{name}')")
         asked.query(f"UPDATE seeded SET name = '{name}' WHERE id < 4")
         isolation.push(name)
-        seen.append(asked.query("SELECT array_agg(name) FROM (SELECT name FROM plain UNION SELECT name FROM seeded WHERE id < 4 ORDER BY 1) t"))
+        seen.append(
+            asked.query(
+                "SELECT array_agg(name) FROM (SELECT name FROM plain UNION SELECT name FROM seeded WHERE id < 4 ORDER BY 1) t"
+            )
+        )
         asked.query("DELETE FROM plain")
         isolation.reset()
     for name in ("class", "module"):
@@ -104,11 +112,17 @@ def test_ddl_of_a_test_does_not_lose_the_baselines_rows(each_world):
 def test_a_baseline_may_change_the_catalogue(each_world):
     isolation = each_world.isolation
     with each_world.connect() as connection:
-        connection.script("CREATE TABLE added (id serial PRIMARY KEY, v text); INSERT INTO added (v) VALUES ('x');"
-                          "ALTER TABLE plain ADD more int DEFAULT 3; INSERT INTO plain (name) VALUES ('y')")
+        connection.script(
+            "CREATE TABLE added (id serial PRIMARY KEY, v text); INSERT INTO added (v) VALUES ('x');"
+            "ALTER TABLE plain ADD more int DEFAULT 3; INSERT INTO plain (name) VALUES ('y')"
+        )
     isolation.push("module")
     above = each_world.lab.dump(each_world.name)
-    for sql in ("INSERT INTO added (v) VALUES ('t'); DELETE FROM plain", "DROP TABLE added", "UPDATE added SET v = NULL"):
+    for sql in (
+        "INSERT INTO added (v) VALUES ('t'); DELETE FROM plain",
+        "DROP TABLE added",
+        "UPDATE added SET v = NULL",
+    ):
         isolation.begin("test")
         with each_world.connect() as connection:
             connection.script(sql)

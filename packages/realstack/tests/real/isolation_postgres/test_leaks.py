@@ -227,8 +227,10 @@ def test_settings_of_the_database_do_not_reach_the_kit(world):
             f"ALTER DATABASE {world.name} SET default_transaction_read_only = on;"
             f"ALTER DATABASE {world.name} SET search_path = other"
         )
-        connection.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'realstack'"
-                         " AND datname = current_database()")
+        connection.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'realstack'"
+            " AND datname = current_database()"
+        )
 
     world.reset()
 

@@ -13,8 +13,8 @@ from .conftest import World
 MANY = 100
 
 
-@pytest.fixture(scope="session")
-def crowds() -> Iterator[dict[int, World]]:
+@pytest.fixture(scope="module")
+def crowds(labs) -> Iterator[dict[int, World]]:
     made: dict[int, World] = {}
     yield made
     for world in made.values():
@@ -29,7 +29,9 @@ def crowded(each_lab, labs, crowds) -> World:
         def fill(endpoint):
             with Connection(endpoint) as connection:
                 connection.script(
-                    "; ".join(f"CREATE TABLE t{n} (id serial PRIMARY KEY, v text); CREATE SEQUENCE s{n}" for n in range(MANY))
+                    "; ".join(
+                        f"CREATE TABLE t{n} (id serial PRIMARY KEY, v text); CREATE SEQUENCE s{n}" for n in range(MANY)
+                    )
                     + "; CREATE UNLOGGED SEQUENCE unlogged; CREATE SEQUENCE cached CACHE 30; CREATE UNLOGGED TABLE u (id serial);"
                     "SELECT nextval('s5') FROM generate_series(1, 3); SELECT setval('s6', 100, false)"
                 )
@@ -88,7 +90,9 @@ def test_the_first_number_after_a_reset_is_seen_again(crowded):
 def test_other_databases_do_not_hide_what_moved_here(crowded):
     other = crowded.lab.admin.with_database("postgres")
     with Connection(other) as neighbour, crowded.connect() as connection:
-        neighbour.script("CREATE TABLE IF NOT EXISTS noise (v text); INSERT INTO noise SELECT 'n' FROM generate_series(1, 100)")
+        neighbour.script(
+            "CREATE TABLE IF NOT EXISTS noise (v text); INSERT INTO noise SELECT 'n' FROM generate_series(1, 100)"
+        )
         connection.query("SELECT nextval('s12')")
         neighbour.script("DROP TABLE noise")
 

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Self
 
 from realstack.services.postgres.wire import Connection
 
@@ -26,6 +26,9 @@ class CopyConnection(Connection):
             self.script(sql)
         finally:
             self._data = None
+
+    def __enter__(self) -> Self:
+        return self
 
     def _messages(self) -> Iterator[tuple[bytes, memoryview]]:
         while True:

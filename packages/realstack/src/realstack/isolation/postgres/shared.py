@@ -1,8 +1,9 @@
 """What all databases of a server share: roles, settings, databases, slots. No trigger watches it, so it is compared.
 
 A signature of it comes back with every reset; only when that differs is anything read here. Another worker's test may
-have made the change. What names this database, or happens while nobody else is at work on the server, is this test's and
-is put back; anything else is told as a leak and left alone.
+have made the change: who did is read from the write-ahead log, where each commit names its database. What was done from
+this worker's database, names it, or was done while nobody else is at work on the server, is put back; what was done from
+other workers' databases is left to them; where that cannot be told, it is left alone and told as a leak.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from realstack.abc import Leak
 from realstack.errors import SqlFailed
 from realstack.isolation.postgres._session import literal, quoted
+from realstack.isolation.postgres._wal import Log, authors_of
 from realstack.isolation.postgres.tracking import MARK
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ _CATALOGUES: Final = {
 #: Columns that name a database, and what stands there for this one: its oid changes when it is replaced.
 _HOME_COLUMNS: Final = {"pg_db_role_setting": "setdatabase", "pg_shdescription": "objoid"}
 _HOME: Final = "home"
+#: Stands for a session in ``postgres``: any worker's.
+_NOBODYS: Final = "nobody's"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +80,11 @@ class SharedState:
         self._session, self._home, self._ours = session, home, ours
         self._catalogues = [name for name in _CATALOGUES if self._exists(name)]
         self._noted: _Snapshot = old._noted if old else self._read()
+        self._log: Log | None = None
+        #: This database, and those it replaced: what the test did was done from the one before.
+        self._homes: frozenset[str] = (old._homes if old else frozenset()) | {home}
+        #: Up to where in the log nothing has changed since the last note.
+        self.unchanged_until: str = old.unchanged_until if old else self._now()
 
     def changed(self) -> bool:
         """Tell whether anything differs from what was noted; reads it all."""
@@ -83,12 +92,14 @@ class SharedState:
 
     def note(self) -> None:
         """Take what is there now as what to go back to."""
+        self.unchanged_until = self._now()
         self._noted = self._read()
 
     def put_back(self) -> list[Leak]:
         """Undo what this worker's test did since the last note; tell what may have been somebody else's."""
         found = self._read()
-        alone = self.is_alone()
+        authors = {_HOME} if self.is_alone() else self._authors()
+        alone, by_others = authors == {_HOME}, not authors & {_HOME, _NOBODYS}
         leaks = [
             *self._drop_slots(found, alone=alone),
             *self._drop_new(found.databases - self._noted.databases, "database", _drop_database_sql, alone=alone),
@@ -101,7 +112,30 @@ class SharedState:
         if found.settings != self._noted.settings:
             leaks += self._restore_settings(alone=alone)
         self.note()
-        return leaks
+        return [] if by_others else leaks
+
+    def _now(self) -> str:
+        return self._session.query("SELECT pg_current_wal_insert_lsn()")[0][0] or ""
+
+    def _authors(self) -> set[str]:
+        """Return from which databases the shared catalogue was changed: ``_HOME``, ``_NOBODYS``, another's oid."""
+        self._log = self._log or Log(self._session)
+        self._log.write_out()
+        rows = self._session.query(
+            "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relname = ANY ($1) AND relisshared",
+            "{" + ",".join((*self._catalogues, "pg_tablespace", "pg_database")) + "}",
+        )
+        files = {name: int(file or 0) for name, file in rows if name != "pg_shdepend"}
+        admins = self._session.query("SELECT oid FROM pg_database WHERE datname IN ('postgres', 'template1')")
+        known = dict.fromkeys((oid or "" for (oid,) in admins), _NOBODYS) | dict.fromkeys(self._homes, _HOME)
+        copied, end = files.pop("pg_database"), self._now()
+        found = authors_of(self._log, files.values(), start=self.unchanged_until, end=end)
+        databases = authors_of(self._log, [copied], start=self.unchanged_until, end=end)
+        if found is None or databases is None:
+            return {_NOBODYS}
+        # the kit's own copies of templates are made from the admin databases
+        copies = {known.get(one, one) for one in databases} - {_NOBODYS}
+        return {known.get(one, one) for one in found} | copies
 
     # --- reading ------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,9 @@ CREATE UNLOGGED TABLE realstack.ddl (tag text NOT NULL, object text);
 -- A crash empties what is unlogged; without this row, nobody knows what was written.
 CREATE UNLOGGED TABLE realstack.alive AS SELECT true AS yes;
 
+-- Setting it is the smallest write there is that no logical decoding shows.
+CREATE SEQUENCE realstack.mark;
+
 -- known: transactions whose rows are baseline rows; NULL: not known yet, the next restore rewrites the table.
 CREATE TABLE realstack.baselines (relid oid PRIMARY KEY, known xid[]);
 CREATE TABLE realstack.sequences (
