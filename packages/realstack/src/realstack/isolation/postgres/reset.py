@@ -256,9 +256,12 @@ class ResetIsolation:
         return renew
 
     def _tidy(self, answer: Answer) -> None:
-        self._written.update(answer.written)
         self._resets += 1
-        if self._resets % _VACUUM_EVERY == 0 and answer.state == "done":
+        if answer.state != "done":  # then it tells what DDL was run, and the database is a fresh copy
+            self._written.clear()
+            return
+        self._written.update(answer.written)
+        if self._resets % _VACUUM_EVERY == 0:
             for table in ("realstack.dirty", *sorted(self._written)):
                 self._session.query(f"VACUUM {table}")
             self._written.clear()
