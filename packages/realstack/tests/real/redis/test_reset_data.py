@@ -6,7 +6,10 @@ import pytest
 
 from realstack.errors import BaselineUnknown
 from realstack.isolation.redis import ResetIsolation
+from realstack.services.redis.server import RedisServer
 from realstack.services.redis.wire import Command, Connection
+
+from .conftest import Connect
 
 KINDS: dict[str, list[Command]] = {
     "string": [("SET", "k", "v"), ("APPEND", "k", "w")],
@@ -191,6 +194,27 @@ def test_many_keys_come_back_quickly(isolation: ResetIsolation, app: Connection)
     assert time.perf_counter() - started < 2
     assert app.call("DBSIZE") == 5000
     assert isolation.verify() == ()
+    isolation.pop("module")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("with_baseline", [False, True], ids=["empty", "baseline"])
+def test_very_many_keys_are_no_reason_to_restart(
+    isolation: ResetIsolation, connect: Connect, shared: RedisServer, with_baseline: bool
+) -> None:
+    app = connect(timeout_s=30)
+    isolation.begin("the test")
+    if with_baseline:
+        app.call("SET", "base", 1)
+    isolation.push("module")
+    pid = shared.pid
+    app.call("DEBUG", "POPULATE", 1_500_000)
+
+    outcome = isolation.reset()
+
+    assert outcome.leaks == ()
+    assert shared.pid == pid
+    assert app.call("DBSIZE") == int(with_baseline)
     isolation.pop("module")
 
 
