@@ -219,7 +219,7 @@ class Connection:
                 if failed.severity in ("FATAL", "PANIC"):  # the server hangs up after these, no "ready" follows
                     raise failed
             elif kind == b"S":
-                name, value = bytes(body).rstrip(b"\x00").decode().split("\x00")
+                name, value, _ = bytes(body).decode().split("\x00")  # the value may be empty
                 self.parameters[name] = value
             elif kind == b"K":
                 self.pid = _INT32.unpack_from(body)[0]
