@@ -1,0 +1,1 @@
+"""Figures of the kit beside its peers, taken side by side in one run: ``python -m benchmarks``."""
