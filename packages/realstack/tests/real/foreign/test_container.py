@@ -46,6 +46,7 @@ def test_what_speaks_something_else_is_no_engine(tmp_path: Path) -> None:
 
         def answer() -> None:
             with listener.accept()[0] as client:
+                client.recv(4096)
                 client.sendall(b"-ERR unknown command\r\n")
 
         thread = threading.Thread(target=answer)
