@@ -100,7 +100,6 @@ def test_django_migrates_once_and_its_own_test_cases_run_on_that(project: Projec
     project.write(
         site_setup=SETUP,
         site_settings=SETTINGS,
-        shop____init__="",
         shop__models=MODELS,
         conftest=DJANGO_CONFTEST,
         test_shop="""
@@ -166,6 +165,7 @@ def test_django_migrates_once_and_its_own_test_cases_run_on_that(project: Projec
             assert (await Product.objects.acreate(name="async")).id == 2
         """,
     )
+    project.file("shop/__init__.py", "")
     project.file("shop/migrations/__init__.py", "")
     project.file("shop/migrations/0001_initial.py", MIGRATION)
 
