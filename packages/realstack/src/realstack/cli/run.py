@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SERVICES = ("postgres", "redis", "clickhouse", "app")
 _PYTEST_USAGE = 4
+#: Somebody stopped it, or it, or one of its plugins, has a fault.
+_PYTEST_BROKE_OFF = (2, 3)
 #: Flags of earlier runners that this one does not have, and what to use instead.
 NOT_BUILT = {
     "--env": "set the services in [tool.realstack] or the environment",
@@ -238,6 +240,8 @@ def _judge(suite: "SuiteRun", config: "Config") -> tuple[int, str]:
         return UNAVAILABLE, f"{', '.join(service for service, _ in suite.missing)} could not be had"
     if results.failed:
         return FAILED, "tests failed"
+    if results.exit_status in _PYTEST_BROKE_OFF:
+        return FAILED, f"pytest broke off (its exit status was {results.exit_status}); what it said is above"
     if results.why_nothing_ran:
         return NOTHING_RAN, f"nothing ran: {results.why_nothing_ran}"
     # for instance coverage below the wanted one, or a plugin's own verdict

@@ -72,12 +72,15 @@ def test_a_category_is_run_and_its_services_are_shown_before_the_tests(suite):
 
 def test_workers_share_the_run_and_every_report_arrives_once(suite):
     suite.write("test_whole.py", "import pytest\npytest.skip('not today', allow_module_level=True)\n")
+    suite.write("test_slow.py", "import threading\n\ndef test_second():\n    threading.Event().wait(1)\n")
 
     done = suite.call("run", "--workers", "2", "--json-output", "report.json")
 
     assert done.returncode == 0, done.stdout + done.stderr
     report = report_of(suite)
-    assert report["counts"] == {"passed": 4, "skipped": 1}
+    assert report["counts"] == {"passed": 5, "skipped": 1}
+    [second] = [test for test in report["tests"] if test["nodeid"] == "test_slow.py::test_second"]
+    assert 1 <= second["seconds"] < 2, "each of its reports was counted once"
     assert [service["name"] for service in report["services"]] == ["postgres", "redis"]
     assert report["collect_skips"] == {"test_whole.py": "not today"}
     assert done.stdout.count("SERVICE ") == 1
@@ -162,6 +165,15 @@ def test_what_stands_behind_two_dashes_goes_to_pytest(suite):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "slowest" in done.stdout
+
+
+def test_a_fault_inside_pytest_is_a_failure_and_not_an_empty_run(suite):
+    suite.write("conftest.py", "def pytest_runtestloop(session):\n    raise RuntimeError('a fault')\n")
+
+    done = suite.call("run", "--category", "unit")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("pytest broke off")
 
 
 def test_arguments_pytest_refuses_are_wrong_use(suite):

@@ -62,6 +62,7 @@ def test_an_interrupted_run_says_so_and_reports_what_it_knows(waiting, project):
     out, _err = process.communicate(timeout=20)
 
     assert out.splitlines()[-1] == "interrupted"
+    assert "KeyboardInterrupt" in out, "pytest ended in order, with its own summary"
     report = json.loads((project.folder / "report.json").read_text())
     assert (report["exit_code"], report["success"], report["counts"]) == (130, False, {"unfinished": 1})
 
