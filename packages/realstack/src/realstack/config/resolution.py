@@ -1,6 +1,7 @@
 """Putting the layers on top of each other and reading each value once."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -157,9 +158,17 @@ def _check_template(name: str, value: str, source: str, instances: Instances) ->
 
 
 def _cache_folder(environ: Mapping[str, str]) -> tuple[object, str]:
-    if (base := environ.get("XDG_CACHE_HOME", "")).startswith("/"):
-        return f"{base}/realstack", "XDG_CACHE_HOME"
-    return f"{environ.get('HOME') or '~'}/.cache/realstack", "default"
+    """Return the user's cache folder of the kit; a user without a home of their own gets one in the temporary folder."""
+    base, source = environ.get("XDG_CACHE_HOME", ""), "XDG_CACHE_HOME"
+    if not base.startswith("/"):  # the specification says to pass over a relative one
+        base, source = f"{Path(environ.get('HOME') or '~').expanduser()}/.cache", "default"
+    folder = Path(base, "realstack")
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if os.access(there, os.W_OK | os.X_OK):
+        return str(folder), source
+    from realstack._core.folders import cache_folder
+
+    return str(cache_folder(environ)), f"{source}: {folder} cannot be written"
 
 
 def with_changes(config: Config, **changes: Any) -> Config:

@@ -93,10 +93,13 @@ def test_a_dotenv_file_is_read_as_text_and_never_expanded(project: Path) -> None
 
 
 def test_the_cache_lies_where_the_users_caches_lie(project: Path) -> None:
-    assert resolved(project, {"XDG_CACHE_HOME": "/somewhere"}).cache_folder == Path("/somewhere/realstack")
-    assert resolved(project, {"HOME": "/home/me"}).cache_folder == Path("/home/me/.cache/realstack")
+    assert resolved(project, {"XDG_CACHE_HOME": str(project)}).cache_folder == project / "realstack"
+    assert resolved(project, {"HOME": str(project)}).cache_folder == project / ".cache/realstack"
+    nobodys = resolved(project, {"HOME": "/dev/null/nobody"})
+    assert nobodys.cache_folder.is_dir()
+    assert "/dev/null/nobody/.cache/realstack cannot be written" in nobodys.source("cache_folder")
     # the specification calls a relative path invalid
-    assert resolved(project, {"XDG_CACHE_HOME": "here", "HOME": "/h"}).cache_folder == Path("/h/.cache/realstack")
+    assert resolved(project, {"XDG_CACHE_HOME": "a", "HOME": str(project)}).cache_folder == project / ".cache/realstack"
 
 
 def test_files_and_globs_start_at_the_root_and_come_in_order(project: Path) -> None:
