@@ -158,7 +158,7 @@ def _check_template(name: str, value: str, source: str, instances: Instances) ->
 
 
 def _cache_folder(environ: Mapping[str, str]) -> tuple[object, str]:
-    """Return the user's cache folder of the kit; a user without a home of their own gets one in the temporary folder."""
+    """Return the kit's cache folder of this user; one without a home to write to gets it in the temporary folder."""
     base, source = environ.get("XDG_CACHE_HOME", ""), "XDG_CACHE_HOME"
     if not base.startswith("/"):  # the specification says to pass over a relative one
         base, source = f"{Path(environ.get('HOME') or '~').expanduser()}/.cache", "default"
