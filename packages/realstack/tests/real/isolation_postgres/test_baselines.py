@@ -13,6 +13,9 @@ def asked(each_world):
         yield connection
 
 
+NAMES = "SELECT name FROM plain UNION SELECT name FROM seeded WHERE id < 4 ORDER BY 1"
+
+
 def counts(connection) -> list[tuple[str | None, ...]]:
     return connection.query(
         "SELECT (SELECT count(*) FROM plain), (SELECT count(*) FROM seeded), (SELECT count(*) FROM measured),"
@@ -48,19 +51,13 @@ def test_baselines_nest(each_world, asked):
         asked.query(f"INSERT INTO plain (name) VALUES ('{name}')")
         asked.query(f"UPDATE seeded SET name = '{name}' WHERE id < 4")
         isolation.push(name)
-        seen.append(
-            asked.query(
-                "SELECT array_agg(name) FROM (SELECT name FROM plain UNION SELECT name FROM seeded WHERE id < 4 ORDER BY 1) t"
-            )
-        )
+        seen.append(asked.query(NAMES))
         asked.query("DELETE FROM plain")
         isolation.reset()
     for name in ("class", "module"):
         seen.pop()
         isolation.pop(name)
-        assert seen[-1] == asked.query(
-            "SELECT array_agg(name) FROM (SELECT name FROM plain UNION SELECT name FROM seeded WHERE id < 4 ORDER BY 1) t"
-        )
+        assert seen[-1] == asked.query(NAMES)
     isolation.pop("session")
 
     assert each_world.differences() == []

@@ -90,9 +90,7 @@ def test_the_first_number_after_a_reset_is_seen_again(crowded):
 def test_other_databases_do_not_hide_what_moved_here(crowded):
     other = crowded.lab.admin.with_database("postgres")
     with Connection(other) as neighbour, crowded.connect() as connection:
-        neighbour.script(
-            "CREATE TABLE IF NOT EXISTS noise (v text); INSERT INTO noise SELECT 'n' FROM generate_series(1, 100)"
-        )
+        neighbour.script("CREATE TABLE noise (v text); INSERT INTO noise SELECT 'n' FROM generate_series(1, 100)")
         connection.query("SELECT nextval('s12')")
         neighbour.script("DROP TABLE noise")
 

@@ -55,7 +55,8 @@ def write_levels(database: "TrackedDatabase", levels: Iterable[LevelRows]) -> No
 def _read_level(session: "Connection", level: int) -> LevelRows:
     rows: dict[str, list[str]] = {}
     for relid, copy, has_rows in session.query(_TABLES, level):
-        found = session.query(f"SELECT (b.*)::text FROM realstack.{copy} b") if has_rows == "t" else []
+        # names of tables cannot be parameters, here and below
+        found = session.query(f"SELECT (b.*)::text FROM realstack.{copy} b") if has_rows == "t" else []  # noqa: S608
         rows[relid or ""] = [line or "" for (line,) in found]
     sequences = [(relid or "", value or "", called or "") for relid, value, called in session.query(_SEQUENCES, level)]
     return LevelRows(level, rows, sequences)
@@ -63,12 +64,12 @@ def _read_level(session: "Connection", level: int) -> LevelRows:
 
 def _write_table(session: "Connection", relid: str, rows: list[str]) -> None:
     table, columns = session.query("SELECT $1::oid::regclass, realstack.writable_columns($1::oid, '')", relid)[0]
-    session.query(f"DELETE FROM ONLY {table}")
+    session.query(f"DELETE FROM ONLY {table}")  # noqa: S608
     if rows:
         shape = "realstack.incoming"
-        session.query(f"CREATE TABLE {shape} AS SELECT {columns or ''} FROM ONLY {table} WITH NO DATA")
+        session.query(f"CREATE TABLE {shape} AS SELECT {columns or ''} FROM ONLY {table} WITH NO DATA")  # noqa: S608
         session.query(
-            f"INSERT INTO {table} {f'({columns})' if columns else ''} OVERRIDING SYSTEM VALUE"
+            f"INSERT INTO {table} {f'({columns})' if columns else ''} OVERRIDING SYSTEM VALUE"  # noqa: S608
             f" SELECT (line.record::{shape}).* FROM unnest($1::text[]) AS line (record)",
             _text_array(rows),
         )

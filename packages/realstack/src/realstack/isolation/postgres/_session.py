@@ -78,3 +78,23 @@ def literal(text: str) -> str:
     """Return *text* as an SQL string."""
     escaped = text.replace("'", "''")
     return f"E'{escaped.replace(chr(92), chr(92) * 2)}'" if "\\" in escaped else f"'{escaped}'"
+
+
+#: Settings that are lists: the server stores them as they are written after SET, each element quoted as a name.
+_LISTS: Final = frozenset(
+    {
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    }
+)
+
+
+def setting_value(name: str, stored: str) -> str:
+    """Return what to write after ``SET name =`` to store *stored* again."""
+    if name.lower() in _LISTS:
+        return stored or '""'
+    return literal(stored)

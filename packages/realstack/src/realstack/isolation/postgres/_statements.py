@@ -83,13 +83,13 @@ class _Scanner:
             depth = self._step(kind or "", token.group(), depth, words)
         return self._rest(start)
 
-    def _step(self, kind: str, token: str, depth: int, words: "_Body") -> int:
+    def _step(self, kind: str, text: str, depth: int, words: "_Body") -> int:
         if kind == "dollar":
-            end = self._text.find(token, self._at)
-            self._at = len(self._text) if end < 0 else end + len(token)
+            end = self._text.find(text, self._at)
+            self._at = len(self._text) if end < 0 else end + len(text)
         elif kind == "word":
-            words.see(token.upper())
-        return depth + (token == "(") - (token == ")" and depth > 0)
+            words.see(text.upper())
+        return depth + (text == "(") - (text == ")" and depth > 0)
 
     def _rest(self, start: int) -> Statement | None:
         tail = self._text[self._at :]
@@ -141,9 +141,7 @@ class _Body:
         return self._depth > 0
 
     def see(self, word: str) -> None:
-        if word == "ATOMIC" and self._last == "BEGIN":
-            self._depth += 1
-        elif self._depth and word == "CASE":
+        if (word == "ATOMIC" and self._last == "BEGIN") or (self._depth and word == "CASE"):
             self._depth += 1
         elif self._depth and word == "END":
             self._depth -= 1

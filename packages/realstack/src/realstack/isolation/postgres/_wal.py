@@ -1,13 +1,15 @@
 """Reads the write-ahead log: which sequences moved, and from which database the server's own catalogue was changed.
 
-**Sequences.** With hundreds of them, reading the log is cheaper than reading them. A rollback takes no number back and a bare ``nextval`` fires no trigger, so nothing in the database says which sequences
-moved. Their log records do, rolled back or not. Each names the file of its sequence twice (block reference and record
-body), as tablespace, database, file: so one search for the first two finds every file of this database that was changed.
-What is found too much costs a look at a sequence; a file nobody knows (TRUNCATE makes new ones) costs a look at all.
+**Sequences.** With hundreds of them, reading the log is cheaper than reading them. A rollback takes no number back
+and a bare ``nextval`` fires no trigger, so nothing in the database says which sequences moved. Their log records do,
+rolled back or not. Each names the file of its sequence twice (block reference and record body), as tablespace,
+database, file: so one search for the first two finds every file of this database that was changed. What is found too
+much costs a look at a sequence; a file nobody knows (TRUNCATE makes new ones) costs a look at all.
 
 It rests on the baseline being set by setval, after which the first ``nextval`` always writes a record.
 
-**Authors.** Roles and their like belong to no database, but the commit of whoever changed them says where it was connected.
+**Authors.** Roles and their like belong to no database, but the commit of whoever changed them says where it was
+connected.
 
 Source: PostgreSQL, src/include/access/xlogrecord.h, xlog_internal.h, xact.h and src/backend/commands/sequence.c.
 """
@@ -33,7 +35,8 @@ SELECT pg_read_binary_file($1::text, $2::bigint, $3::bigint) WHERE pg_current_wa
 """
 _FACTS: Final = """
 SELECT (SELECT timeline_id FROM pg_control_checkpoint()),
-    (SELECT setting::bigint * CASE unit WHEN '8kB' THEN 8192 ELSE 1 END FROM pg_settings WHERE name = 'wal_segment_size')
+    (SELECT setting::bigint * CASE unit WHEN '8kB' THEN 8192 ELSE 1 END FROM pg_settings WHERE name =
+    'wal_segment_size')
 """
 
 
@@ -137,7 +140,7 @@ _HAS_INFO, _HAS_DATABASE, _HAS_CHILDREN = 0x80, 1, 2
 
 
 def authors_of(log: Log, files: Iterable[int], *, start: str, end: str) -> set[str] | None:
-    """Return the databases whose sessions committed changes to the shared catalogues *files*; ``None``: cannot be told."""
+    """Return the databases whose sessions committed changes to the shared catalogues *files*; ``None``: unknown."""
     first = bytes_of(start)
     found = log.read(first, bytes_of(end))
     if found is None:

@@ -1,9 +1,9 @@
 """Isolation ``auto``: what each test was seen to do decides how it is isolated the next time.
 
-``reset`` is the start for every test: it is safe for all of them and, at 0.3 ms, cheaper than BEGIN and ROLLBACK with their
-side effects (a frozen ``now()``, an error that ends everything). A test seen to change the catalogue, or to LISTEN, is given
-a fresh copy of the template, made in the background while it runs. A test that asks for one connection in a transaction
-is left to it as long as nothing it did was seen outside.
+``reset`` is the start for every test: it is safe for all of them and, at 0.3 ms, cheaper than BEGIN and ROLLBACK with
+their side effects (a frozen ``now()``, an error that ends everything). A test seen to change the catalogue, or to
+LISTEN, is given a fresh copy of the template, made in the background while it runs. A test that asks for one
+connection in a transaction is left to it as long as nothing it did was seen outside.
 """
 
 import json

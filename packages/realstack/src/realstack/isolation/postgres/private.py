@@ -1,7 +1,7 @@
 """Isolation ``clone``: after each test the whole database is replaced by a fresh copy of its template, under its name.
 
-It needs CREATEDB only, and cures what no reset can: whatever connections keep to themselves (SET, LISTEN, temporary tables,
-prepared statements) ends with them.
+It needs CREATEDB only, and cures what no reset can: whatever connections keep to themselves (SET, LISTEN, temporary
+tables, prepared statements) ends with them.
 """
 
 import itertools

@@ -1,7 +1,7 @@
 """The default isolation: one database a worker, put back after each test by one call to a function in it.
 
-Only what the test wrote is put back; when that cannot be (the catalogue was changed) the database is replaced by a fresh
-copy of the template under the same name, so that every DSN stays good.
+Only what the test wrote is put back; when that cannot be (the catalogue was changed) the database is replaced by a
+fresh copy of the template under the same name, so that every DSN stays good.
 """
 
 import dataclasses

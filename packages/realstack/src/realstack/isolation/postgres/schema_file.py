@@ -21,11 +21,12 @@ _INVALID_FILE: Final = "22000"
 
 
 def run_files(endpoint: "Endpoint", files: Iterable[Path]) -> None:
-    """Run *files* in order in the database of *endpoint*, each in a session of its own.
+    r"""Run *files* in order in the database of *endpoint*, each in a session of its own.
 
-    ``.sql`` is run as psql runs it, a statement a transaction; COPY data in it, as pg_dump writes it, is loaded; psql's own
-    commands (``\\i``, ``\\connect``) are refused. ``.csv`` (with a header line) and ``.json`` (a list of objects) are rows of
-    the table they are named after, ``users.csv`` or ``other.users.json``; a number in front (``10_users.csv``) orders them.
+    ``.sql`` is run as psql runs it, a statement a transaction; COPY data in it, as pg_dump writes it, is loaded;
+    psql's own commands (``\i``, ``\connect``) are refused. ``.csv`` (with a header line) and ``.json`` (a list of
+    objects) are rows of the table they are named after, ``users.csv`` or ``other.users.json``; a number in front
+    (``10_users.csv``) orders them.
 
     Raises:
         SchemaFileFailed: PostgreSQL refused something; names the file and the line.

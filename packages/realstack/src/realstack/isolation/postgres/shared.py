@@ -1,9 +1,9 @@
 """What all databases of a server share: roles, settings, databases, slots. No trigger watches it, so it is compared.
 
 A signature of it comes back with every reset; only when that differs is anything read here. Another worker's test may
-have made the change: who did is read from the write-ahead log, where each commit names its database. What was done from
-this worker's database, names it, or was done while nobody else is at work on the server, is put back; what was done from
-other workers' databases is left to them; where that cannot be told, it is left alone and told as a leak.
+have made the change: who did is read from the write-ahead log, where each commit names its database. What was done
+from this worker's database, names it, or was done while nobody else is at work on the server, is put back; what was
+done from other workers' databases is left to them; where that cannot be told, it is left alone and told as a leak.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from realstack.abc import Leak
 from realstack.errors import SqlFailed
-from realstack.isolation.postgres._session import literal, quoted
+from realstack.isolation.postgres._session import literal, quoted, setting_value
 from realstack.isolation.postgres._wal import Log, authors_of
 from realstack.isolation.postgres.tracking import MARK
 
@@ -236,7 +236,7 @@ class SharedState:
             lost = [literal(self._as_stored(name, row)) for row in noted - there if alone or _is_own(name, row)]
             if added:
                 listed = ", ".join(sorted(added))
-                # noqa below: names of catalogues cannot be parameters
+                # names of catalogues cannot be parameters
                 changes.append(
                     f"DELETE FROM {name} c WHERE to_jsonb(c) IN (SELECT unnest(ARRAY[{listed}])::jsonb)"  # noqa: S608
                 )
@@ -256,7 +256,8 @@ class SharedState:
         for line in self._noted.settings.splitlines():
             name, separator, value = line.partition(" = ")
             if separator and not line.startswith("#"):
-                self._session.query(f"ALTER SYSTEM SET {quoted(name)} = {value}")
+                stored = value[1:-1].replace("''", "'")
+                self._session.query(f"ALTER SYSTEM SET {quoted(name)} = {setting_value(name, stored)}")
         self._session.query("SELECT pg_reload_conf()")
         return []
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from realstack._core.digest import digest_of
 from realstack._core.waiting import Late, NotReady, wait_until
 from realstack.errors import SqlFailed, TemplateBusy, TemplateMissing
-from realstack.isolation.postgres._session import literal, major_version, open_session, quoted
+from realstack.isolation.postgres._session import major_version, open_session, quoted, setting_value
 from realstack.isolation.postgres.schema_file import create_extensions, run_files
 from realstack.isolation.postgres.tracking import MARK, install
 from realstack.services.postgres.wire import Connection
@@ -205,7 +205,7 @@ def _copy_settings(connection: Connection, source: str, name: str) -> None:
     for role, setting in rows:
         key, _, value = (setting or "").partition("=")
         who = f"ROLE {quoted(role)} IN DATABASE {quoted(name)}" if role else f"DATABASE {quoted(name)}"
-        connection.query(f"ALTER {who} SET {quoted(key)} = {literal(value)}")
+        connection.query(f"ALTER {who} SET {quoted(key)} = {setting_value(key, value)}")
     grants = connection.query(
         "SELECT a.privilege_type, r.rolname, a.is_grantable FROM pg_database d CROSS JOIN aclexplode(d.datacl) a"
         " LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE d.datname = $1",

@@ -1,7 +1,7 @@
 """Isolation ``transaction``: the test works on one connection inside a transaction that is rolled back.
 
-The connection is the fixture's: it begins before the test and rolls back before ``reset`` is called here. What a rollback
-does not undo is undone by a reset: sequences, and whatever the test committed on another connection.
+The connection is the fixture's: it begins before the test and rolls back before ``reset`` is called here. What a
+rollback does not undo is undone by a reset: sequences, and whatever the test committed on another connection.
 """
 
 import dataclasses
