@@ -1,0 +1,70 @@
+"""N12: what a plugin costs where no service is used."""
+
+from benchmarks.bench import Bench, Case
+from benchmarks.figures import Table, figure
+from benchmarks.groups.cases import KIT, floor_case
+from benchmarks.project import Suite
+
+_PLUGINS = {"realstack": KIT, "pytest-postgresql": "pytest_postgresql.plugin", "pytest-redis": "pytest_redis.plugin"}
+_TIMED_IMPORT = "import time, pytest; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+
+
+def measure(bench: Bench) -> list[Table]:
+    """Measure imports, and tests that use nothing."""
+    bench.say("plugins without services")
+    return [_imports(bench), *_tests(bench)]
+
+
+def _imports(bench: Bench) -> Table:
+    values: dict[str, list[float]] = {name: [] for name in _PLUGINS}
+    for turn in range(bench.pick(12, 4)):
+        for name, module in _PLUGINS.items():
+            seconds = float(bench.python(_TIMED_IMPORT.format(module)))
+            if turn:  # the first time compiles bytecode
+                values[name].append(seconds * 1000)
+    return Table(
+        number="N12",
+        title="Import of the plugin, pytest being imported already",
+        unit="ms",
+        figures=tuple(
+            figure(name, each, ours=name == "realstack", target=20.0 if name == "realstack" else None)
+            for name, each in values.items()
+        ),
+    )
+
+
+def _tests(bench: Bench) -> list[Table]:
+    tests = bench.pick(2000, 500)
+    cases = [
+        Case(name=name, suite=Suite(name=f"idle-{name}", test="test_nothing", plugins=(module,)), tests=tests)
+        for name, module in _PLUGINS.items()
+    ]
+    sessions = bench.run_side_by_side([*cases, floor_case(tests)], repetitions=bench.pick(5, 2))
+    per_test = {
+        name: [sum(phases) * 1e6 for each in group for phases in each.only.tests[1:-1]] for name, group in sessions.items()
+    }
+    floors = sorted(per_test["pytest alone"])
+    floor_us = floors[len(floors) // 2]
+    starts = {name: [each.since_spawn_s("collected") for each in group] for name, group in sessions.items()}
+    return [
+        Table(
+            number="N12",
+            title="A test that uses no service: setup, call and teardown, what pytest alone needs (median) taken off",
+            unit="µs per test",
+            figures=tuple(
+                figure(
+                    name,
+                    [us - floor_us for us in each],
+                    ours=name == "realstack",
+                    target=50.0 if name == "realstack" else None,
+                )
+                for name, each in per_test.items()
+            ),
+        ),
+        Table(
+            number="N12",
+            title=f"From the start of pytest to the end of collection of {tests} tests, no service used",
+            unit="s",
+            figures=tuple(figure(name, each, ours=name == "realstack") for name, each in starts.items()),
+        ),
+    ]
