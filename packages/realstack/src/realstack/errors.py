@@ -630,3 +630,16 @@ class IsolationBroken(RealstackError):
     def listed(self) -> str:
         """One difference a line."""
         return "\n".join(f"  {difference}" for difference in self.differences)
+
+
+# --- compat -----------------------------------------------------------------------------------------------------------
+
+
+class CompatRefused(RealstackError):
+    """Something of the original would change a result and cannot be had here."""
+
+    what: str
+    why: str
+    remedy: str
+    problem = "{self.what} cannot be had from realstack.compat: {self.why}"
+    hint = "{self.remedy}"

@@ -1,7 +1,7 @@
 """Suites written for pytest-postgresql, pytest-redis or testcontainers, on the kit's servers, by changing one line.
 
-Each module has the names of the package it stands in for. What makes no sense here (paths of programs, ports to pick) is
-accepted and said once, as a ``CompatWarning``; what would change a result and cannot be had is refused.
+Each module has the names of the package it stands in for. What makes no sense here (paths of programs, ports to pick)
+is accepted and said once, as a ``CompatWarning``; what would change a result and cannot be had is refused.
 """
 
 import warnings

@@ -1,6 +1,6 @@
 """What the compat fixtures ask of the kit's pytest plugin, through its fixture ``_realstack``."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -54,6 +54,25 @@ def called_from(depth: int = 3) -> tuple[str, ...]:
             break
         frame = frame.f_back
     return tuple(places)
+
+
+def async_fixture(name: str) -> Callable[[Callable[..., Any]], Any]:
+    """Return pytest-asyncio's decorator; without it one that gives a fixture which says that it is missing."""
+    import pytest
+
+    try:
+        import pytest_asyncio
+    except ImportError:
+
+        def missing(_: Callable[..., Any]) -> Any:
+            @pytest.fixture
+            def fixture() -> None:
+                raise ImportError(f"{name} needs pytest-asyncio: pip install pytest-asyncio")
+
+            return fixture
+
+        return missing
+    return pytest_asyncio.fixture
 
 
 def declare(parser: "pytest.Parser", *, prefix: str, settings: dict[str, tuple[Any, Any, str]]) -> None:

@@ -36,7 +36,7 @@ class ExtraDatabase:
 
     #: What it is told apart by in this run; the same in each of its processes.
     name: str
-    #: What the first process's copy is called; the others' end in a number.
+    #: What it is called; where processes share the run, each has a copy with a number after that.
     database: str
     #: Everything that decides what is in the template.
     made_of: tuple[str, ...] = ()
@@ -49,10 +49,10 @@ class ExtraDatabase:
 class ExtraPostgresService(PostgresService):
     """This process's own copy of an extra database, put back after each test."""
 
-    def __init__(self, extra: ExtraDatabase, run: Run, *, version: str | None = None) -> None:
+    def __init__(self, extra: ExtraDatabase, run: Run, *, version: str | None = None, alone: bool = True) -> None:
         super().__init__(ServiceKey("postgres", DEFAULT, version), run)
         self.key = ServiceKey("postgres", extra.name, version)
-        self._extra = extra
+        self._extra, self._alone = extra, alone
         self._template = ""
 
     @property
@@ -108,11 +108,14 @@ class ExtraPostgresService(PostgresService):
         return endpoint
 
     def _free_name(self, number: int) -> str:
-        """Return the wanted name, with a number when it is another process's or that of a configured database."""
+        """Return the wanted name, with a number when other processes may want it, too.
+
+        Nobody has the plain name then: a test that wrote it down fails, instead of meeting another process's data.
+        """
         wanted = self._extra.database
         if any(wanted == plan.database for plan in self._plan.databases):
             wanted = f"{wanted}_extra"
-        return wanted if number == 0 else f"{wanted}_{number}"
+        return wanted if number == 0 and self._alone else f"{wanted}_{number}"
 
     def _ensure_role(self, endpoint: Endpoint) -> None:
         """Make the role in a session of this database's own: the log then says whose it is, and others let it be."""
@@ -138,7 +141,7 @@ def add_database(stack: Stack, extra: ExtraDatabase, *, version: str | None = No
     """Make *extra* known to *stack*, which starts it on first use; nothing happens when it is known."""
     key = ServiceKey("postgres", extra.name, version)
     if key not in stack._services:
-        _add(stack, ExtraPostgresService(extra, stack.run, version=version))
+        _add(stack, ExtraPostgresService(extra, stack.run, version=version, alone=stack.is_owner))
     return key
 
 

@@ -56,17 +56,17 @@ class PostgreSQLExecutor:
             base: a fixture whose loads come before its own.
         """
         self.options = wanted.options
-        self._wanted, self._state, self._version, self._base = wanted, state, version, base
+        self.wanted, self._state, self._version, self._base = wanted, state, version, base
         self._named: dict[str, str] = {}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._wanted.fixture!r} on realstack's PostgreSQL>"
+        return f"<{type(self).__name__} {self.wanted.fixture!r} on realstack's PostgreSQL>"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         raise AttributeError(
-            f"{self._wanted.fixture}.{name}: realstack's server belongs to the whole run, so a process fixture has no"
+            f"{self.wanted.fixture}.{name}: realstack's server belongs to the whole run, so a process fixture has no"
             f" {name!r}; it has host, port, user, password, dbname, template_dbname, maintenance_dbname, options,"
             " unixsocketdir, logfile, version and running()"
         )
@@ -86,17 +86,17 @@ class PostgreSQLExecutor:
     @property
     def user(self) -> str:
         """The user the tests connect as: a superuser; on a server that is not ours, the one of its URL."""
-        return self._wanted.user if self.service().takes_roles else self._endpoint.user or self._wanted.user
+        return self.wanted.user if self.service().takes_roles else self._endpoint.user or self.wanted.user
 
     @property
     def password(self) -> str | None:
         """The user's password."""
-        return self._wanted.password if self.service().takes_roles else self._endpoint.password
+        return self.wanted.password if self.service().takes_roles else self._endpoint.password
 
     @property
     def dbname(self) -> str:
         """The database of this process's tests: as asked for in the first process, with a number in the others."""
-        return self._endpoint.database or self._wanted.dbname
+        return self._endpoint.database or self.wanted.dbname
 
     @property
     def template_dbname(self) -> str:
@@ -133,7 +133,7 @@ class PostgreSQLExecutor:
 
     def service(self, dbname: str | None = None) -> ExtraPostgresService:
         """Return the service behind the database *dbname*, by default the fixture's own; started."""
-        database = dbname or self._wanted.dbname
+        database = dbname or self.wanted.dbname
         self._state.check_wanted()
         if database not in self._named:
             self._named[database] = add_database(
@@ -161,7 +161,7 @@ class PostgreSQLExecutor:
         return self.service().endpoint
 
     def _extra(self, database: str) -> ExtraDatabase:
-        wanted = self._wanted
+        wanted = self.wanted
         role = (wanted.user, wanted.password)
         made_of = (*self._made_of(), *(text or "" for text in role))
         from realstack._core.digest import digest_of
@@ -176,11 +176,11 @@ class PostgreSQLExecutor:
 
     def _made_of(self) -> tuple[str, ...]:
         below = self._base._made_of() if self._base else ()
-        wanted = self._wanted
+        wanted = self.wanted
         return (*below, wanted.fixture, *wanted.where, *identities(wanted.loads), str(wanted.load_autocommit))
 
     def _steps(self) -> "tuple[Callable[[Endpoint], None], ...]":
-        wanted = self._wanted
+        wanted = self.wanted
         below = self._base._steps() if self._base else ()
         own = (
             loading_step(load, user=wanted.user, password=wanted.password, autocommit=wanted.load_autocommit)
@@ -196,9 +196,9 @@ class PostgreSQLExecutor:
         return (*below, make_user, *own)
 
     def _say_what_differs(self, service: ExtraPostgresService, database: str) -> None:
-        wanted = self._wanted
+        wanted = self.wanted
         if service.takes_roles:
-            if service.endpoint.database == f"{database}_extra":
+            if (service.endpoint.database or "").startswith(f"{database}_extra"):
                 say_once(
                     f"{wanted.fixture}: realstack's own database is called {database!r}, so this one is called"
                     f' {service.endpoint.database!r}; set [tool.realstack.postgres] database = "..." to free the name'

@@ -1,23 +1,21 @@
 """Fixture factories with the arguments of pytest-postgresql's."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from realstack.compat import say_once
-from realstack.compat._plugin import PluginState, called_from
+from realstack.compat._plugin import PluginState, async_fixture, called_from
 from realstack.compat.pytest_postgresql.config import PostgreSQLConfig, get_config
 from realstack.compat.pytest_postgresql.executors import NoopExecutor, PostgreSQLExecutor, Wanted
 from realstack.compat.pytest_postgresql.loader import Load
 
-try:
-    import pytest_asyncio
-except ImportError:
-    pytest_asyncio = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     import psycopg
+
+Executor = TypeVar("Executor", bound=PostgreSQLExecutor)
 
 __all__ = ("postgresql", "postgresql_async", "postgresql_noproc", "postgresql_proc")
 
@@ -48,7 +46,7 @@ def postgresql_proc(  # noqa: PLR0913, RUF100
     postgres_options: str | None = None,
     load: Sequence[Load] | None = None,
     load_autocommit: bool | None = None,
-) -> Callable[..., Iterator[PostgreSQLExecutor]]:
+) -> Callable[..., PostgreSQLExecutor]:
     """Return a session fixture: the run's PostgreSQL with a template of its own.
 
     Args:
@@ -76,10 +74,10 @@ def postgresql_proc(  # noqa: PLR0913, RUF100
         "postgres_options": postgres_options,
     }
 
-    @pytest.fixture(scope="session", name=None)
+    @pytest.fixture(scope="session")
     def postgresql_proc_fixture(
         request: pytest.FixtureRequest, _realstack: PluginState, _postgres_version: str | None
-    ) -> Iterator[PostgreSQLExecutor]:
+    ) -> PostgreSQLExecutor:
         config = get_config(request)
         _say_what_is_passed_over(str(request.fixturename), given, config)
         wanted = Wanted(
@@ -93,7 +91,7 @@ def postgresql_proc(  # noqa: PLR0913, RUF100
             loads=tuple(load or config.load),
             load_autocommit=config.load_autocommit if load_autocommit is None else load_autocommit,
         )
-        yield PostgreSQLExecutor(wanted, _realstack, version=_postgres_version)
+        return _begun(PostgreSQLExecutor(wanted, _realstack, version=_postgres_version), wanted)
 
     return postgresql_proc_fixture
 
@@ -110,7 +108,7 @@ def postgresql_noproc(
     load: Sequence[Load] | None = None,
     load_autocommit: bool | None = None,
     depends_on: str | None = None,
-) -> Callable[..., Iterator[NoopExecutor]]:
+) -> Callable[..., NoopExecutor]:
     """Return a session fixture: the run's PostgreSQL, which is the one of ``[tool.realstack.postgres] url`` if set.
 
     Args:
@@ -130,11 +128,12 @@ def postgresql_noproc(
     @pytest.fixture(scope="session")
     def postgresql_noproc_fixture(
         request: pytest.FixtureRequest, _realstack: PluginState, _postgres_version: str | None
-    ) -> Iterator[NoopExecutor]:
+    ) -> NoopExecutor:
         config = get_config(request)
         name = str(request.fixturename)
         _say_what_is_passed_over(name, {"host": host, "port": port}, config)
-        base = request.getfixturevalue(depends_on)._wanted if depends_on else None
+        executor: PostgreSQLExecutor | None = request.getfixturevalue(depends_on) if depends_on else None
+        base = executor.wanted if executor else None
         own_dbname = dbname or config.dbname
         wanted = Wanted(
             fixture=name,
@@ -147,8 +146,7 @@ def postgresql_noproc(
             loads=tuple(load or config.load),
             load_autocommit=config.load_autocommit if load_autocommit is None else load_autocommit,
         )
-        executor = request.getfixturevalue(depends_on) if depends_on else None
-        yield NoopExecutor(wanted, _realstack, version=_postgres_version, base=executor)
+        return _begun(NoopExecutor(wanted, _realstack, version=_postgres_version, base=executor), wanted)
 
     return postgresql_noproc_fixture
 
@@ -191,10 +189,8 @@ def postgresql_async(
     isolation_level: "psycopg.IsolationLevel | None" = None,
 ) -> Callable[..., "AsyncIterator[psycopg.AsyncConnection[Any]]"]:
     """Return a fixture: the same as ``postgresql`` with psycopg's asynchronous connection; needs pytest-asyncio."""
-    if pytest_asyncio is None:
-        return _without_asyncio()
 
-    @pytest_asyncio.fixture
+    @async_fixture("postgresql_async")
     async def postgresql_async_factory(
         request: pytest.FixtureRequest, _realstack: PluginState, _postgres_version: str | None
     ) -> "AsyncIterator[psycopg.AsyncConnection[Any]]":
@@ -210,15 +206,17 @@ def postgresql_async(
         finally:
             await connection.close()
 
-    return postgresql_async_factory
+    fixture: Callable[..., AsyncIterator[psycopg.AsyncConnection[Any]]] = postgresql_async_factory
+    return fixture
 
 
-def _without_asyncio() -> Callable[..., Any]:
-    @pytest.fixture
-    def postgresql_async_missing() -> None:
-        raise ImportError("postgresql_async needs pytest-asyncio: pip install pytest-asyncio")
-
-    return postgresql_async_missing
+def _begun(executor: Executor, wanted: Wanted) -> Executor:
+    """Make a role now if one is wanted: what a session fixture does to the server is nobody's leak."""
+    if wanted.user != "postgres":
+        # what cannot be had is told to every test, by the fixture that it asks for
+        with suppress(pytest.skip.Exception, pytest.fail.Exception):
+            executor.service()
+    return executor
 
 
 def _say_what_is_passed_over(fixture: str, given: dict[str, Any], config: PostgreSQLConfig) -> None:

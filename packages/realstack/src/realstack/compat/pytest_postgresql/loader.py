@@ -34,9 +34,7 @@ def build_loader(load: Load) -> Callable[..., Any]:
     return load
 
 
-def loading_step(
-    load: Load, *, user: str, password: str | None, autocommit: bool
-) -> "Callable[[Endpoint], None]":
+def loading_step(load: Load, *, user: str, password: str | None, autocommit: bool) -> "Callable[[Endpoint], None]":
     """Return *load* as a step of a template."""
 
     def step(endpoint: "Endpoint") -> None:
