@@ -171,7 +171,11 @@ def run(args: argparse.Namespace) -> int:
     plan.check()
     config = config_for(plan, load_config())
     suite = run_suite(
-        plan, config, environ=read_environment(), on_ready=lambda services, missing: _show(terminal, services, missing)
+        plan,
+        config,
+        environ=read_environment(),
+        on_ready=lambda services, missing: _show(terminal, services, missing),
+        progress=terminal.progress,
     )
     code, reason = _judge(suite, config)
     _summarise(terminal, suite, code, reason)

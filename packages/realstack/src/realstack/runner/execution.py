@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from realstack._core.clock import SYSTEM_CLOCK
@@ -66,6 +67,7 @@ def run_suite(
     *,
     environ: Mapping[str, str],
     on_ready: Callable[[Iterable[ReadyService], Iterable[tuple[str, str]]], None],
+    progress: Callable[[str], AbstractContextManager[object]],
 ) -> SuiteRun:
     """Run the suite and return what came of it.
 
@@ -74,6 +76,7 @@ def run_suite(
         config: the project's configuration, with what the command line said.
         environ: the environment pytest gets.
         on_ready: called once before the first test, with the services and with what is missing.
+        progress: entered while services start, with what is going on.
 
     Raises:
         RealstackError: the stack could not be opened, or the configuration is wrong.
@@ -83,7 +86,7 @@ def run_suite(
     began = SYSTEM_CLOCK.now_s()
     stack = open_or_join(config)
     try:
-        suite = _Suite(config, stack, on_ready)
+        suite = _Suite(config, stack, on_ready, progress)
         channel = ChannelServer(stack.run_folder / f"runner-{os.getpid()}.sock", on_event=suite.hear)
         try:
             code, interrupted = _run_pytest(plan, config, channel, environ=environ, stack=stack)
@@ -107,8 +110,14 @@ def run_suite(
 class _Suite:
     """What the runner knows while pytest runs."""
 
-    def __init__(self, config: Config, stack: "Stack", on_ready: Callable[..., None]) -> None:
-        self._config, self._stack, self._on_ready = config, stack, on_ready
+    def __init__(
+        self,
+        config: Config,
+        stack: "Stack",
+        on_ready: Callable[..., None],
+        progress: Callable[[str], AbstractContextManager[object]],
+    ) -> None:
+        self._config, self._stack, self._on_ready, self._progress = config, stack, on_ready, progress
         self._is_ready = False
         self.results = RunResults()
         self.services: list[ReadyService] = []
@@ -131,8 +140,9 @@ class _Suite:
         if wanted and self._config.real_services:
             trial = type(self._stack).join(self._config, self._stack.run_folder)
             try:
-                came = start_services(trial, wanted)
-                self.services = [_measured(each, service) for each, service in came.started]
+                with self._progress(f"starting {', '.join(each.label for each in wanted)}"):
+                    came = start_services(trial, wanted)
+                    self.services = [_measured(each, service) for each, service in came.started]
                 self.missing = _reasons(came)
             finally:
                 trial.close()
