@@ -62,9 +62,7 @@ class Bench:
         self._stack = stack
         self.memory = _temporary_folder(stack, _MEMORY if _MEMORY.is_dir() else None)
         self.disk = _temporary_folder(stack, None)
-        self._env = {
-            name: value for name, value in read_environment().items() if not name.startswith(_NOT_INHERITED)
-        }
+        self._env = {name: value for name, value in read_environment().items() if not name.startswith(_NOT_INHERITED)}
         self._numbers = itertools.count()
 
     @cached_property

@@ -52,7 +52,9 @@ def open_by_hand(folder: Path) -> Iterator[ByHand]:
         port = probe.getsockname()[1]
     options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
     control = [*become, programs / "pg_ctl", "-D", str(place)]
-    subprocess.run([*control, "-w", "-o", options, "-l", folder / "pg.log", "start"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        [*control, "-w", "-o", options, "-l", folder / "pg.log", "start"], stdout=subprocess.DEVNULL, check=True
+    )
     try:
         yield ByHand(port)
     finally:

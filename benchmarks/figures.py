@@ -80,6 +80,4 @@ def figure(
     """Return a figure; *values* must not be empty."""
     if not values:
         raise ValueError(f"values={values!r} of {case!r} must not be empty")
-    return Figure(
-        case=case, ours=ours, values=tuple(values), target=target, target_p95=target_p95, note=note
-    )
+    return Figure(case=case, ours=ours, values=tuple(values), target=target, target_p95=target_p95, note=note)

@@ -18,6 +18,7 @@ _PACKAGES = (
 
 def describe() -> dict[str, str]:
     """Return what decides the figures, by name."""
+    postgres, redis = _server(postgres_folder() / "postgres"), _server(redis_server())
     return {
         "date": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
@@ -25,7 +26,7 @@ def describe() -> dict[str, str]:
         "load at the start": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "python": platform.python_version(),
-        "servers": f"PostgreSQL {_server(postgres_folder() / 'postgres')}, Redis {_server(redis_server())}, for all cases",
+        "servers of all cases": f"PostgreSQL {postgres}, Redis {redis}",
         "packages": ", ".join(f"{name} {number}" for name in _PACKAGES if (number := _version(name))),
     }
 

@@ -32,7 +32,9 @@ def unprivileged() -> tuple[str, ...]:
     for command in (namespace, (*nobody, f"--ambient-caps={capabilities}")):
         if shutil.which(command[0]) and _works(command):
             return command
-    sys.exit("PostgreSQL does not run as root, and this machine allows neither unshare nor setpriv\n  Try: another user")
+    sys.exit(
+        "PostgreSQL does not run as root, and this machine allows neither unshare nor setpriv\n  Try: another user"
+    )
 
 
 def _works(command: tuple[str, ...]) -> bool:

@@ -7,12 +7,14 @@ from benchmarks.figures import Figure, Table
 
 _HEAD = """# Benchmarks
 
-Written by `make bench`; run it to get yours. realstack beside its peers and beside fixtures written by hand, all measured in one run, in turns,
-each in a pytest process of its own with nothing but the plugin under test loaded and its bytecode compiled.
+Written by `make bench`; run it to get yours. realstack beside its peers and beside fixtures written by hand, all
+measured in one run, in turns, each in a pytest process of its own with nothing but the plugin under test loaded and
+its bytecode compiled. Every peer has the same PostgreSQL and Redis as the kit, in memory unless it says on disk;
+pytest-postgresql with its default settings, the fixtures written by hand with the kit's (`fsync = off` ...).
 
-Each row is a median with the middle half of the values (from a quarter to three quarters) and the 95th percentile; *n* is how many values there
-are. *Ratio* compares a row's median with the first row's. Targets are medians, or a median and a 95th percentile; they are held against medians of this
-run and this machine, whatever else it was doing.
+Each row is a median with the middle half of the values (from a quarter to three quarters) and the 95th percentile; *n*
+is how many values there are. *Ratio* compares a row's median with the first row's. A target is a median, or a median
+and a 95th percentile; it is held against this run on this machine, whatever else the machine was doing.
 """
 
 

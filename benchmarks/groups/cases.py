@@ -6,7 +6,10 @@ from benchmarks.project import Suite, chain_schema
 
 KIT = "realstack.pytest_plugin"
 POSTGRES = '[tool.realstack.postgres]\nproviders = ["wheel"]\nversion = "18"\nschema = ["schema.sql"]\n'
-_LOOP = 'asyncio_mode = "auto"\nasyncio_default_fixture_loop_scope = "session"\nasyncio_default_test_loop_scope = "session"\n'
+_LOOP = """asyncio_mode = "auto"
+asyncio_default_fixture_loop_scope = "session"
+asyncio_default_test_loop_scope = "session"
+"""
 
 
 def kit_suite(name: str, conftest: str, *, tables: int, isolation: str = "reset", **changes: str) -> Suite:
@@ -21,7 +24,9 @@ def kit_suite(name: str, conftest: str, *, tables: int, isolation: str = "reset"
     )
 
 
-def peer_suite(tables: int, *, name: str = "peer", test: str = "test_rows", conftest: str = "pytest_postgresql") -> Suite:
+def peer_suite(
+    tables: int, *, name: str = "peer", test: str = "test_rows", conftest: str = "pytest_postgresql"
+) -> Suite:
     """Return a suite of pytest-postgresql."""
     ini = f'postgresql_exec = "{postgres_folder() / "pg_ctl"}"\npostgresql_load = ["schema.sql"]\n'
     return Suite(
@@ -53,5 +58,8 @@ def asynchronous(suite: Suite) -> Suite:
 def floor_case(tests: int, *arguments: str, plugins: tuple[str, ...] = ()) -> Case:
     """Return pytest with a test that does nothing."""
     return Case(
-        name="pytest alone", suite=Suite(name="floor", test="test_nothing", plugins=plugins), tests=tests, arguments=arguments
+        name="pytest alone",
+        suite=Suite(name="floor", test="test_nothing", plugins=plugins),
+        tests=tests,
+        arguments=arguments,
     )

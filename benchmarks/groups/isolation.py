@@ -9,8 +9,8 @@ from benchmarks.project import chain_schema
 from benchmarks.session import Session
 
 _EXPLANATION = (
-    "Setup and teardown of each test together, whatever plugins and fixtures do in them; the first and the last test of "
-    "a session are left out. Each test inserts a row with a unique value, commits, and counts the rows."
+    "Setup and teardown of each test together, whatever plugins and fixtures do in them; the first and the last test "
+    "of a session are left out. Each test inserts a row with a unique value, commits, and counts the rows."
 )
 
 
@@ -31,8 +31,8 @@ def isolation_ms(sessions: Iterable[Session]) -> list[float]:
 
 
 def _measure_size(bench: Bench, size: int) -> list[Table]:
-    tests, few = bench.pick(200, 60), bench.pick(60, 16)
-    slow_s = bench.pick(4, 2)
+    tests, few = bench.pick(200, 40), bench.pick(60, 14)
+    slow_s = bench.pick(4, 1)
     kit = [
         Case(name="realstack reset", suite=kit_suite("reset", "reset", tables=size), tests=tests),
         Case(
@@ -91,7 +91,7 @@ def _own_table(size: int, sessions: Mapping[str, Sequence[Session]]) -> Table:
         title=f"A database for each test, {size} tables",
         unit="ms per test",
         figures=tuple(figures),
-        explanation="Each test connects to its new database; the connect is in every figure that does not say otherwise.",
+        explanation="Each test connects to its new database; that is in every figure that does not say otherwise.",
     )
 
 
@@ -104,7 +104,7 @@ def _without_connect(sessions: Iterable[Session]) -> list[float]:
 
 
 def _measure_rows(bench: Bench) -> Table:
-    tests = bench.pick(200, 60)
+    tests = bench.pick(200, 40)
     cases = []
     for size in (20,) if bench.quick else (20, 500):
         suite = kit_suite("rows", "reset", tables=size, test="test_three_tables", schema=chain_schema(size, rows=50))

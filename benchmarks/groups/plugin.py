@@ -17,7 +17,7 @@ def measure(bench: Bench) -> list[Table]:
 
 def _imports(bench: Bench) -> Table:
     values: dict[str, list[float]] = {name: [] for name in _PLUGINS}
-    for turn in range(bench.pick(12, 4)):
+    for turn in range(bench.pick(12, 3)):
         for name, module in _PLUGINS.items():
             seconds = float(bench.python(_TIMED_IMPORT.format(module)))
             if turn:  # the first time compiles bytecode
@@ -34,14 +34,15 @@ def _imports(bench: Bench) -> Table:
 
 
 def _tests(bench: Bench) -> list[Table]:
-    tests = bench.pick(2000, 500)
+    tests = bench.pick(2000, 200)
     cases = [
         Case(name=name, suite=Suite(name=f"idle-{name}", test="test_nothing", plugins=(module,)), tests=tests)
         for name, module in _PLUGINS.items()
     ]
-    sessions = bench.run_side_by_side([*cases, floor_case(tests)], repetitions=bench.pick(5, 2))
+    sessions = bench.run_side_by_side([*cases, floor_case(tests)], repetitions=bench.pick(5, 1))
     per_test = {
-        name: [sum(phases) * 1e6 for each in group for phases in each.only.tests[1:-1]] for name, group in sessions.items()
+        name: [sum(phases) * 1e6 for each in group for phases in each.only.tests[1:-1]]
+        for name, group in sessions.items()
     }
     floors = sorted(per_test["pytest alone"])
     floor_us = floors[len(floors) // 2]

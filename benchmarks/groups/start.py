@@ -37,7 +37,7 @@ def _postgres(bench: Bench) -> Table:
         Case(name="pytest-postgresql, on disk", suite=peer, as_user=True, disk=True),
         floor_case(1),
     ]
-    sessions = bench.run_side_by_side(cases, repetitions=bench.pick(7, 2))
+    sessions = bench.run_side_by_side(cases, repetitions=bench.pick(7, 1))
     targets = {
         "realstack, second run": 0.20,
         "realstack, new schema": 0.35,
@@ -45,16 +45,18 @@ def _postgres(bench: Bench) -> Table:
         "realstack, new schema, on disk": 0.50,
     }
     figures = [_until(name, each, "ready", targets.get(name)) for name, each in sessions.items()]
-    figures.insert(1, _until("realstack, second run, psycopg imported too", sessions["realstack, second run"], "psycopg"))
+    figures.insert(
+        1, _until("realstack, second run, psycopg imported too", sessions["realstack, second run"], "psycopg")
+    )
     return Table(
         number="N1",
         title=f"From the start of pytest to PostgreSQL's first answer, {_TABLES} tables",
         unit="s",
         figures=tuple(figures),
         explanation=(
-            "Data in memory (/dev/shm) unless it says on disk; the kit's cache is on the disk in all cases. New schema: a cluster "
-            "is cached, the schema has never been seen. Nothing cached: initdb too. The kit's client is its own, since "
-            "psycopg's import alone costs 0.1 s; pytest-postgresql imports psycopg anyway."
+            "Data in memory (/dev/shm) unless it says on disk; the kit's cache is on the disk in all cases. New schema: "
+            "a cluster is cached, the schema has never been seen. Nothing cached: initdb too. The kit's client is its "
+            "own, since psycopg's import alone costs 0.1 s; pytest-postgresql imports psycopg anyway."
         ),
     )
 
@@ -65,17 +67,25 @@ def _new_schema(suite: Suite) -> Suite:
 
 def _others(bench: Bench) -> Table:
     bench.say("start: other services")
-    three = Suite(name="three", test="test_first_three", plugins=(KIT,), realstack=_three(bench), schema=chain_schema(_TABLES))
-    clickhouse = Suite(name="first-clickhouse", test="test_first_clickhouse", plugins=(KIT,), realstack=clickhouse_table(bench))
+    three = Suite(
+        name="three", test="test_first_three", plugins=(KIT,), realstack=_three(bench), schema=chain_schema(_TABLES)
+    )
+    clickhouse = Suite(
+        name="first-clickhouse", test="test_first_clickhouse", plugins=(KIT,), realstack=clickhouse_table(bench)
+    )
     app = Suite(
-        name="app", test="test_app", plugins=(KIT,), realstack='[tool.realstack.app]\ntarget = "bench_app:app"\n', app=True
+        name="app",
+        test="test_app",
+        plugins=(KIT,),
+        realstack='[tool.realstack.app]\ntarget = "bench_app:app"\n',
+        app=True,
     )
     cases = [
         Case(name="realstack, PostgreSQL + Redis + ClickHouse, cached", suite=three),
         Case(name="realstack, ClickHouse alone", suite=clickhouse),
         Case(name="realstack, app", suite=app),
     ]
-    sessions = bench.run_side_by_side(cases, repetitions=bench.pick(7, 2))
+    sessions = bench.run_side_by_side(cases, repetitions=bench.pick(7, 1))
     after_import = [each.only.samples["after_import"][0] for each in sessions["realstack, app"]]
     return Table(
         number="N1, N7, N8",

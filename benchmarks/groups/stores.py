@@ -39,7 +39,11 @@ def _redis(bench: Bench) -> Table:
 def _clickhouse(bench: Bench) -> Table:
     bench.say("ClickHouse")
     suite = Suite(
-        name="clickhouse", test="test_events", conftest="clickhouse_reset", plugins=(KIT,), realstack=clickhouse_table(bench)
+        name="clickhouse",
+        test="test_events",
+        conftest="clickhouse_reset",
+        plugins=(KIT,),
+        realstack=clickhouse_table(bench),
     )
     tests = bench.pick(200, 40)
     case = Case(name="realstack", suite=suite, tests=tests, limit_s=8)

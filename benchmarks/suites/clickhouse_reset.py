@@ -1,6 +1,6 @@
 """realstack: a clickhouse-connect client for the session; the kit puts the database back after each test."""
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import clickhouse_connect
 import pytest
@@ -9,7 +9,6 @@ import pytest
 @pytest.fixture(scope="session")
 def client(clickhouse_url):
     url = urlsplit(clickhouse_url)
-    database = parse_qs(url.query).get("database", [url.path.strip("/")])[0]
-    opened = clickhouse_connect.get_client(host=url.hostname, port=url.port, database=database)
+    opened = clickhouse_connect.get_client(host=url.hostname, port=url.port, database=url.path[1:])
     yield opened
     opened.close()

@@ -4,7 +4,6 @@ import time
 
 import psycopg
 import pytest
-
 from benchmarks.probe import sample
 
 

@@ -5,7 +5,6 @@ import time
 
 import psycopg
 import pytest
-
 from benchmarks.probe import sample
 
 _TEST_TAKES_S = 0.06
