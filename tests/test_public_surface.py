@@ -23,6 +23,9 @@ DRIVERS = (
     "ssl",
 )
 
+#: Run by somebody, never imported: a command, and what Alembic executes.
+_SCRIPTS = (".__main__", ".migrations.env")
+
 
 def test_every_public_name_can_be_had():
     for name in realstack.__all__:
@@ -37,7 +40,9 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
 def _modules(package: str) -> list[str]:
     root = importlib.import_module(package)
     return [
-        module.name for module in pkgutil.walk_packages(root.__path__, f"{package}.") if "__main__" not in module.name
+        module.name
+        for module in pkgutil.walk_packages(root.__path__, f"{package}.")
+        if not module.name.endswith(_SCRIPTS)
     ]
 
 

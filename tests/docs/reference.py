@@ -42,7 +42,11 @@ def error_tree() -> str:
         parts.append(f"## {kind.__name__}\n\n{inspect.getdoc(kind)}\n")
         fields = ", ".join(f"`{name}`" for name in kind.field_names())
         hint = kind.hint if isinstance(kind.hint, str) and kind.hint else ""
-        parts.append(f"- Text: {_inline(kind.problem)}" + (f"\n- Try: {_inline(hint)}" if hint else "") + f"\n- Fields: {fields}\n")
+        parts.append(
+            f"- Text: {_inline(kind.problem)}"
+            + (f"\n- Try: {_inline(hint)}" if hint else "")
+            + f"\n- Fields: {fields}\n"
+        )
     return "\n".join(parts)
 
 
@@ -84,7 +88,9 @@ def _default(field: "dataclasses.Field[object]") -> str:
         return "required"
     if value in (None, (), {}):
         return "none"
-    text = ", ".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+    text = (
+        ", ".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+    )
     return f"`{text}`"
 
 

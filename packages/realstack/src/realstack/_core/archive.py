@@ -100,8 +100,8 @@ def unpack(archive: Path, folder: Path) -> None:
                 try:
                     _fill(index, content, start, target)
                 except OSError as error:
-                    # its traceback holds slices of the mapping, which could then not be closed
-                    failure = OSError(error.errno, error.strerror, error.filename)
+                    # the frames of its traceback hold slices of the mapping, which could then not be closed
+                    failure = error.with_traceback(None)
             if failure is not None:
                 raise failure
             os.fchmod(target, index.mode)
@@ -202,7 +202,7 @@ def _write_files_on_two_threads(files: list[_File], content: memoryview, start: 
         try:
             _write_files(files[half:], content, middle, target)
         except BaseException as failure:  # noqa: BLE001  whatever it is, it is raised again on the calling thread
-            failures.append(failure)
+            failures.append(failure.with_traceback(None))  # its frames hold slices of the mapping
 
     other = threading.Thread(target=write_second_half, name="realstack-unpack")
     other.start()

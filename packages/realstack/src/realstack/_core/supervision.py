@@ -144,6 +144,9 @@ class Supervision:
     def detach(self) -> None:
         """Give up the lease: the run goes on, without an owner, until somebody calls ``end``."""
         self.ask("detach")
+        if self._is_owner and self._lease is not None:
+            os.close(self._lease)
+            self._lease = None
 
     def end(self, *, timeout_s: float = 10.0) -> None:
         """End the run: every server and folder of it is gone when this returns.

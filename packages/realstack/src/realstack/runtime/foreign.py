@@ -43,16 +43,19 @@ def attach_by_url(run: Run, config: ServiceConfig, key: ServiceKey) -> Attached:
         return Attached(server=None)
     from realstack.providers.url import attach_url
 
-    prefix = key.service if key.instance == DEFAULT else f"{key.service}.{key.instance}"
-    source = run.config.source(f"{prefix}.url")
     try:
-        server = attach_url(key.service, config.url, source=source, allow_remote=config.allow_remote)
+        server = attach_url(key.service, config.url, source=_source(run, key), allow_remote=config.allow_remote)
         _check_version(server, key.version or config.version, key)
     except (ForeignServerRefused, ServerUnreachable, ServiceUnavailable) as error:
         if not config.url_is_hint:
             raise
-        return Attached(server=None, note=f"{source} passed over: {str(error).partition(chr(10))[0]}")
+        return Attached(server=None, note=passed_over(run, key, error))
     return Attached(server=server)
+
+
+def passed_over(run: Run, key: ServiceKey, error: RealstackError) -> str:
+    """Say that a URL that was only a hint is not used, and why."""
+    return f"{_source(run, key)} passed over: {str(error).partition(chr(10))[0]}"
 
 
 def journal_of(run: Run, service: str) -> Journal:
@@ -105,6 +108,11 @@ def or_container(run: Run, config: ServiceConfig, key: ServiceKey, local: Callab
             )
         except ServiceUnavailable as no_container:
             raise _both(nothing_local, no_container) from no_container
+
+
+def _source(run: Run, key: ServiceKey) -> str:
+    prefix = key.service if key.instance == DEFAULT else f"{key.service}.{key.instance}"
+    return run.config.source(f"{prefix}.url")
 
 
 def _check_version(server: "Server", version: str | None, key: ServiceKey) -> None:

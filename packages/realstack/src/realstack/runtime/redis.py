@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, cast
 
 from realstack._core.sockets import holds_port
 from realstack.abc import Isolation, ResetOutcome, Server
-from realstack.errors import ServerDied
+from realstack.errors import NoEmptyDatabase, RedisRefused, ServerDied
 from realstack.isolation.redis import Client, ResetIsolation
 from realstack.isolation.redis.claimed import ClaimedIsolation
 from realstack.isolation.redis.process import ProcessIsolation
+from realstack.isolation.redis.reset import RestartableServer
 from realstack.providers.choice import find_installation
 from realstack.providers.foreign import claim_redis
-from realstack.runtime.foreign import attach_by_url, journal_of, or_container
+from realstack.runtime.foreign import attach_by_url, journal_of, or_container, passed_over
 from realstack.runtime.run import Run
 from realstack.runtime.service import ServiceKey, WorkerService
 from realstack.services.endpoint import Endpoint
@@ -48,13 +49,18 @@ class RedisService(WorkerService):
         attached = attach_by_url(self._run, self._config, self.key)
         self.note = attached.note
         if attached.server is not None:
-            return attached.server, self._claim(attached.server)
+            try:
+                return attached.server, self._claim(attached.server)
+            except (NoEmptyDatabase, RedisRefused) as error:
+                if not self._config.url_is_hint:
+                    raise
+                self.note = passed_over(self._run, self.key, error)
         if self._strategy == "process":
             isolation = ProcessIsolation(self._start_local)
             return isolation.server, isolation
         server = or_container(self._run, self._config, self.key, self._start_local)
         # a container's server can be restarted and cleared as ours can
-        return server, ResetIsolation(cast(RedisServer, server), spare=self._is_apps)
+        return server, ResetIsolation(cast(RestartableServer, server), spare=self._is_apps)
 
     def end(self) -> ResetOutcome | None:
         try:

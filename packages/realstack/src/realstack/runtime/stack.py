@@ -93,6 +93,7 @@ class Stack:
         leave_running(self, name)
         for service in self._in_order(reverse=True):
             service.close()
+        self.run.supervision.close()
         return name
 
     # --- services -----------------------------------------------------------------------------------------------------
@@ -173,8 +174,12 @@ class Stack:
             for service in self._in_order():
                 service.begin(self._test)
 
-    def end(self, *, failed: bool = False) -> list[ResetOutcome]:
+    def end(self, *, failed: bool = False, counted: bool = True) -> list[ResetOutcome]:
         """Put every running service back to its baseline.
+
+        Args:
+            failed: the test failed; what it left is kept, if that is wanted.
+            counted: this is the end of a test, not a second one for the sake of a wider fixture that ended with it.
 
         Raises:
             ServerDied: a server died during the test; a fresh one runs already.
@@ -188,6 +193,8 @@ class Stack:
                 outcome = service.keep(self._test) if failed and self.run.config.keep_failed else service.end()
                 if outcome is not None:
                     outcomes.append(outcome)
+                    if not counted:
+                        del service.resets_s[-1:]
                 self._verify(service)
             except Exception as error:  # noqa: BLE001  every service must get its turn; all are raised below
                 problems.append(error)
