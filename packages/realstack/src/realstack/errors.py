@@ -643,3 +643,11 @@ class CompatRefused(RealstackError):
     remedy: str
     problem = "{self.what} cannot be had from realstack.compat: {self.why}"
     hint = "{self.remedy}"
+
+
+class ContainerNotStarted(RealstackError):
+    """A container of ``realstack.compat.testcontainers`` was asked where it is before it was started."""
+
+    container: str
+    problem = "{self.container} is not running"
+    hint = "call start(), or use it in a `with` block"

@@ -1,0 +1,1 @@
+"""Stands in for testcontainers: PostgreSQL, Redis and ClickHouse without Docker, under the same names."""
