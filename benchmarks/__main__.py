@@ -13,11 +13,11 @@ from benchmarks.groups import isolation, plugin, start, stores, workers
 from benchmarks.session import SessionFailed
 
 _GROUPS = {
-    "plugin": plugin.measure,
-    "start": start.measure,
-    "stores": stores.measure,
-    "workers": workers.measure,
-    "isolation": isolation.measure,
+    "plugin": (plugin.measure_imports, plugin.measure_idle),
+    "start": (start.measure_postgres, start.measure_others),
+    "stores": (stores.measure_redis, stores.measure_clickhouse),
+    "workers": (workers.measure,),
+    "isolation": (isolation.measure_sizes, isolation.measure_rows),
 }
 _FAILED = 1
 
@@ -32,11 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     with open_bench(quick=options.quick) as bench:
         for name in options.names or _GROUPS:
             begun = time.monotonic()
-            try:
-                tables += _GROUPS[name](bench)
-            except SessionFailed as error:
-                failed = True
-                bench.say(f"{name} could not be measured:\n{error}")
+            for measure in _GROUPS[name]:
+                try:
+                    tables += measure(bench)
+                except SessionFailed as error:
+                    failed = True
+                    bench.say(f"{measure.__name__} of {name} could not go on:\n{error}")
             bench.say(f"{name}: {time.monotonic() - begun:.0f} s")
     rest = {"machine": described, "took_s": time.monotonic() - started, "quick": options.quick}
     _write(options.json, report.to_json(tables, **rest))

@@ -51,9 +51,9 @@ def open_by_hand(folder: Path) -> Iterator[ByHand]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
-    control = [*become, programs / "pg_ctl", "-D", str(place)]
+    control = [*become, str(programs / "pg_ctl"), "-D", str(place)]
     subprocess.run(
-        [*control, "-w", "-o", options, "-l", folder / "pg.log", "start"], stdout=subprocess.DEVNULL, check=True
+        [*control, "-w", "-o", options, "-l", str(folder / "pg.log"), "start"], stdout=subprocess.DEVNULL, check=True
     )
     try:
         yield ByHand(port)

@@ -12,15 +12,17 @@ asyncio_default_test_loop_scope = "session"
 """
 
 
-def kit_suite(name: str, conftest: str, *, tables: int, isolation: str = "reset", **changes: str) -> Suite:
+def kit_suite(
+    name: str, conftest: str, *, tables: int, isolation: str = "reset", test: str = "test_rows", rows: int = 0
+) -> Suite:
     """Return a suite of the kit on a chain of *tables* tables."""
-    values = {"test": "test_rows", "schema": chain_schema(tables), **changes}
     return Suite(
         name=f"{name}-{tables}",
+        test=test,
         conftest=conftest,
         plugins=(KIT,),
         realstack=f'[tool.realstack]\nisolation = "{isolation}"\n{POSTGRES}',
-        **values,
+        schema=chain_schema(tables, rows=rows),
     )
 
 

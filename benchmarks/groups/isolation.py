@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from benchmarks.bench import Bench, Case
 from benchmarks.figures import Figure, Table, figure
 from benchmarks.groups.cases import asynchronous, floor_case, hand_suite, kit_suite, peer_suite
-from benchmarks.project import chain_schema
 from benchmarks.session import Session
 
 _EXPLANATION = (
@@ -14,14 +13,12 @@ _EXPLANATION = (
 )
 
 
-def measure(bench: Bench) -> list[Table]:
-    """Measure all sizes."""
+def measure_sizes(bench: Bench) -> list[Table]:
+    """Measure schemas of all sizes."""
     tables = []
     for size in (20,) if bench.quick else (20, 200, 500):
         bench.say(f"isolation at {size} tables")
         tables += _measure_size(bench, size)
-    bench.say("isolation with rows to put back")
-    tables.append(_measure_rows(bench))
     return tables
 
 
@@ -103,11 +100,13 @@ def _without_connect(sessions: Iterable[Session]) -> list[float]:
     return values
 
 
-def _measure_rows(bench: Bench) -> Table:
+def measure_rows(bench: Bench) -> list[Table]:
+    """Measure what it costs to put rows back."""
+    bench.say("isolation with rows to put back")
     tests = bench.pick(200, 40)
     cases = []
     for size in (20,) if bench.quick else (20, 500):
-        suite = kit_suite("rows", "reset", tables=size, test="test_three_tables", schema=chain_schema(size, rows=50))
+        suite = kit_suite("rows", "reset", tables=size, test="test_three_tables", rows=50)
         cases.append(Case(name=f"realstack reset, {size} tables", suite=suite, tests=tests))
         by_hand = hand_suite(bench, "rollback", tables=size, rows=50, test="test_three_tables")
         cases.append(Case(name=f"rollback by hand, {size} tables", suite=by_hand, tests=tests))
@@ -116,13 +115,15 @@ def _measure_rows(bench: Bench) -> Table:
         _figure(name, isolation_ms(each), 1.3 if name.startswith("realstack") else None)
         for name, each in sessions.items()
     ]
-    return Table(
-        number="N3",
-        title="150 rows to put back",
-        unit="ms per test",
-        figures=tuple(figures),
-        explanation="Three tables with 50 rows each at the start of a test, each written to by it.",
-    )
+    return [
+        Table(
+            number="N3",
+            title="150 rows to put back",
+            unit="ms per test",
+            figures=tuple(figures),
+            explanation="Three tables with 50 rows each at the start of a test, each written to by it.",
+        )
+    ]
 
 
 def _figure(name: str, values: Sequence[float], target: float | None = None, p95: float | None = None) -> Figure:

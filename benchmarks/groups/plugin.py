@@ -9,31 +9,31 @@ _PLUGINS = {"realstack": KIT, "pytest-postgresql": "pytest_postgresql.plugin", "
 _TIMED_IMPORT = "import time, pytest; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
 
 
-def measure(bench: Bench) -> list[Table]:
-    """Measure imports, and tests that use nothing."""
-    bench.say("plugins without services")
-    return [_imports(bench), *_tests(bench)]
-
-
-def _imports(bench: Bench) -> Table:
+def measure_imports(bench: Bench) -> list[Table]:
+    """Measure the plugins' imports."""
+    bench.say("imports of plugins")
     values: dict[str, list[float]] = {name: [] for name in _PLUGINS}
     for turn in range(bench.pick(12, 3)):
         for name, module in _PLUGINS.items():
             seconds = float(bench.python(_TIMED_IMPORT.format(module)))
             if turn:  # the first time compiles bytecode
                 values[name].append(seconds * 1000)
-    return Table(
-        number="N12",
-        title="Import of the plugin, pytest being imported already",
-        unit="ms",
-        figures=tuple(
-            figure(name, each, ours=name == "realstack", target=20.0 if name == "realstack" else None)
-            for name, each in values.items()
-        ),
-    )
+    return [
+        Table(
+            number="N12",
+            title="Import of the plugin, pytest being imported already",
+            unit="ms",
+            figures=tuple(
+                figure(name, each, ours=name == "realstack", target=20.0 if name == "realstack" else None)
+                for name, each in values.items()
+            ),
+        )
+    ]
 
 
-def _tests(bench: Bench) -> list[Table]:
+def measure_idle(bench: Bench) -> list[Table]:
+    """Measure tests that use nothing."""
+    bench.say("plugins without services")
     tests = bench.pick(2000, 200)
     cases = [
         Case(name=name, suite=Suite(name=f"idle-{name}", test="test_nothing", plugins=(module,)), tests=tests)

@@ -13,12 +13,8 @@ _TABLES = 20
 CLICKHOUSE_SCHEMA = "CREATE TABLE events (id UInt64, name String) ENGINE = MergeTree ORDER BY id;\n"
 
 
-def measure(bench: Bench) -> list[Table]:
-    """Measure PostgreSQL alone, three services, the app."""
-    return [_postgres(bench), _others(bench)]
-
-
-def _postgres(bench: Bench) -> Table:
+def measure_postgres(bench: Bench) -> list[Table]:
+    """Measure PostgreSQL alone."""
     bench.say("start: PostgreSQL")
     memory = kit_suite("first", "", tables=_TABLES, test="test_first")
     disk = dataclasses.replace(
@@ -48,24 +44,27 @@ def _postgres(bench: Bench) -> Table:
     figures.insert(
         1, _until("realstack, second run, psycopg imported too", sessions["realstack, second run"], "psycopg")
     )
-    return Table(
-        number="N1",
-        title=f"From the start of pytest to PostgreSQL's first answer, {_TABLES} tables",
-        unit="s",
-        figures=tuple(figures),
-        explanation=(
-            "Data in memory (/dev/shm) unless it says on disk; the kit's cache is on the disk in all cases. New schema: "
-            "a cluster is cached, the schema has never been seen. Nothing cached: initdb too. The kit's client is its "
-            "own, since psycopg's import alone costs 0.1 s; pytest-postgresql imports psycopg anyway."
-        ),
-    )
+    return [
+        Table(
+            number="N1",
+            title=f"From the start of pytest to PostgreSQL's first answer, {_TABLES} tables",
+            unit="s",
+            figures=tuple(figures),
+            explanation=(
+                "Data in memory (/dev/shm) unless it says on disk; the kit's cache is on the disk in all cases. New "
+                "schema: a cluster is cached, the schema is new. Nothing cached: initdb too. The kit's client is its "
+                "own, since psycopg's import alone costs 0.1 s; pytest-postgresql imports psycopg anyway."
+            ),
+        )
+    ]
 
 
 def _new_schema(suite: Suite) -> Suite:
     return dataclasses.replace(suite, schema=chain_schema(_TABLES, nonce=nonce()))
 
 
-def _others(bench: Bench) -> Table:
+def measure_others(bench: Bench) -> list[Table]:
+    """Measure three services at once, ClickHouse, the app."""
     bench.say("start: other services")
     three = Suite(
         name="three", test="test_first_three", plugins=(KIT,), realstack=_three(bench), schema=chain_schema(_TABLES)
@@ -87,17 +86,21 @@ def _others(bench: Bench) -> Table:
     ]
     sessions = bench.run_side_by_side(cases, repetitions=bench.pick(7, 1))
     after_import = [each.only.samples["after_import"][0] for each in sessions["realstack, app"]]
-    return Table(
-        number="N1, N7, N8",
-        title="From the start of pytest to the first answer of other services",
-        unit="s",
-        figures=(
-            _until(cases[0].name, sessions[cases[0].name], "ready", 1.0),
-            _until(cases[1].name, sessions[cases[1].name], "ready", 1.0),
-            _until("realstack, a FastAPI app", sessions["realstack, app"], "answered"),
-            figure("realstack, a FastAPI app, from the end of its own import", after_import, ours=True, target=0.020),
-        ),
-    )
+    return [
+        Table(
+            number="N1, N7, N8",
+            title="From the start of pytest to the first answer of other services",
+            unit="s",
+            figures=(
+                _until(cases[0].name, sessions[cases[0].name], "ready", 1.0),
+                _until(cases[1].name, sessions[cases[1].name], "ready", 1.0),
+                _until("realstack, a FastAPI app", sessions["realstack, app"], "answered"),
+                figure(
+                    "realstack, a FastAPI app, from the end of its own import", after_import, ours=True, target=0.020
+                ),
+            ),
+        )
+    ]
 
 
 def clickhouse_table(bench: Bench) -> str:

@@ -1,5 +1,6 @@
 """N5: two and eight workers of pytest-xdist."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from benchmarks.bench import Bench, Case
@@ -9,7 +10,6 @@ from benchmarks.groups.isolation import isolation_ms
 from benchmarks.session import Session
 
 _TABLES = 20
-_XDIST = "xdist"
 
 Sessions = Mapping[str, Sequence[Session]]
 
@@ -19,18 +19,18 @@ def measure(bench: Bench) -> list[Table]:
     bench.say("workers")
     counts = (2,) if bench.quick else (2, 8)
     kit = kit_suite("workers", "reset", tables=_TABLES)
+    by_hand = hand_suite(bench, "rollback", tables=_TABLES)
+    suites = {"realstack": kit, "rollback by hand": by_hand, "pytest alone": floor_case(1).suite}
     cases = []
     for count in counts:
         # 100 tests each: a worker of eight must not be over before the last one has begun
-        rest = {"tests": count * bench.pick(100, 20), "arguments": ("-p", _XDIST, "-n", str(count))}
-        cases.append(Case(name=f"realstack, -n {count}", suite=kit, **rest))
-        cases.append(
-            Case(name=f"pytest-postgresql, -n {count}", suite=peer_suite(_TABLES), as_user=True, limit_s=5, **rest)
-        )
-        by_hand = hand_suite(bench, "rollback", tables=_TABLES)
-        cases.append(Case(name=f"rollback by hand, -n {count}", suite=by_hand, **rest))
-        floor = floor_case(rest["tests"], *rest["arguments"])
-        cases.append(Case(name=f"pytest alone, -n {count}", suite=floor.suite, **rest))
+        tests, arguments = count * bench.pick(100, 20), ("-p", "xdist", "-n", str(count))
+        cases += [
+            Case(name=f"{name}, -n {count}", suite=suite, tests=tests, arguments=arguments)
+            for name, suite in suites.items()
+        ]
+        peer = Case(name=f"pytest-postgresql, -n {count}", suite=peer_suite(_TABLES), as_user=True, limit_s=5)
+        cases.append(dataclasses.replace(peer, tests=tests, arguments=arguments))
     alone = bench.pick(100, 20)
     cases.append(Case(name="realstack, no xdist", suite=kit, tests=alone))
     cases.append(Case(name="pytest alone, no xdist", suite=floor_case(alone).suite, tests=alone))
