@@ -1,7 +1,11 @@
 """The command line and the markers of the plugin."""
 
+import re
+
 import pytest
 
+#: A version as in 16 or 16.4; which of them there are the providers say.
+_VERSION = r"\d+(\.\d+)*"
 #: Marker name -> what it means; registered so that ``--strict-markers`` suites need not.
 MARKERS = {
     "integration": "needs real services and several parts of the system",
@@ -21,7 +25,6 @@ MARKERS = {
     "auth_service": "needs the authentication service",
     "concurrent": "many clients at once",
     "expensive": "costs money or minutes",
-    "isolation(strategy)": "this test's isolation: reset, clone, transaction, process or auto",
 }
 
 #: Option -> the configuration key it sets.
@@ -106,6 +109,6 @@ def wanted_versions(config: pytest.Config) -> tuple[str, ...]:
     if text is None:
         return ()
     versions = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not versions:
+    if not versions or not all(re.fullmatch(_VERSION, version) for version in versions):
         raise pytest.UsageError(f"--postgres-version={text!r} must name versions, such as 15,16,18")
     return versions
