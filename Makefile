@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# the second try is for networks whose certificates only the system knows
+SYNC = $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 PROJECTS := packages/realstack/pyproject.toml packages/agent-backend/pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV
@@ -19,7 +21,7 @@ $(STAMP): requirements.lock $(PROJECTS)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@sed -n '/^uv==/,/^[^ ]*==/p' requirements.lock | sed '1b;/^[^ ]*==/,$$d' > $(VENV)/uv.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $(VENV)/uv.txt
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(SYNC) 2>$(VENV)/sync.log || $(SYNC) --system-certs || { cat $(VENV)/sync.log; exit 1; }
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e packages/realstack -e packages/agent-backend
 	@touch $(STAMP)
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realstack.pytest_plugin import reporting
-from realstack.pytest_plugin.needs import OWN_FIXTURES, is_real_services_test, services_needed
+
+# the runner asks the plugin, which lies above it, by this name
+from realstack.pytest_plugin.needs import services_needed as services_needed
 from realstack.pytest_plugin.options import MARKERS, add_options, command_line, wanted_versions
 from realstack.pytest_plugin.state import STATE, State
 
@@ -67,17 +69,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what asks for one of the kit's fixtures, so that ``-m real_services`` selects it."""
-    if is_real_services_test(getattr(item, "fixturenames", ())):
+    if item.config.stash[STATE].needs.is_real_services_test(getattr(item, "fixturenames", ())):
         item.add_marker("real_services")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start what the selected tests need, all at once; before the terminal tells what was collected and started."""
-    if session.config.option.collectonly or _is_controller(session.config):
+    if _only_looks(session.config) or _is_controller(session.config):
         return
     names = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    session.config.stash[STATE].start_early(services_needed(names), wanted_versions(session.config))
+    state = session.config.stash[STATE]
+    state.start_early(state.needs.services(names), wanted_versions(session.config))
+
+
+def _only_looks(config: pytest.Config) -> bool:
+    """True when no test will run."""
+    looks = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan")
+    return any(config.getoption(option, default=False) for option in looks)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -105,9 +114,10 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
     """Make what a wider fixture writes the baseline of the tests that share it."""
-    if fixturedef.scope == "function" or fixturedef.argname in OWN_FIXTURES:
+    state = request.config.stash[STATE]
+    if fixturedef.scope == "function" or state.needs.is_own(fixturedef.argname):
         return (yield)
-    done = request.config.stash[STATE].baselines.watch(fixturedef, request)
+    done = state.baselines.watch(fixturedef, request)
     result = yield
     done()
     return result
@@ -132,7 +142,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         state.tally.ran += 1
     if report.failed:
         state.test_failed = True
-        report.sections += reporting.failure_sections(state, services_needed(getattr(item, "fixturenames", ())))
+        report.sections += reporting.failure_sections(state, state.needs.services(getattr(item, "fixturenames", ())))
     return report
 
 
@@ -169,7 +179,7 @@ def pytest_configure_node(node: "WorkerController") -> None:
     """Tell a worker where the run is, whose servers it shares."""
     state = node.config.stash[STATE]
     if state.config.real_services:
-        node.workerinput["realstack_run_folder"] = str(state.stack.run_folder)
+        node.workerinput["realstack_run_folder"] = str(state.open_stack().run_folder)
 
 
 @pytest.hookimpl(optionalhook=True)

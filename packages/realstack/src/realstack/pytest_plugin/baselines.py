@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from realstack.pytest_plugin.needs import services_needed
-
 if TYPE_CHECKING:
+    from realstack.pytest_plugin.needs import Needs
     from realstack.runtime.stack import Stack
 
 
@@ -26,9 +25,9 @@ class _Level:
 class Baselines:
     """The wide fixtures that are set up, in the order in which they were."""
 
-    def __init__(self, stack: "Callable[[], Stack | None]", *, settle: Callable[[], None]) -> None:
+    def __init__(self, stack: "Callable[[], Stack | None]", *, settle: Callable[[], None], needs: "Needs") -> None:
         """Use *stack* once there is one; *settle* ends the running test before its baseline goes."""
-        self._stack, self._settle = stack, settle
+        self._stack, self._settle, self._needs = stack, settle, needs
         self._levels: list[_Level] = []
 
     def watch(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Callable[[], None]:
@@ -75,4 +74,4 @@ class Baselines:
 
     def _services_of(self, fixturedef: pytest.FixtureDef[Any]) -> frozenset[str]:
         through = [level.services for level in self._levels if level.fixturedef.argname in fixturedef.argnames]
-        return services_needed(fixturedef.argnames).union(*through)
+        return self._needs.services(fixturedef.argnames).union(*through)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import redis.asyncio
 
     from realstack.runtime.manager import RealServices
+    from realstack.runtime.service import WorkerService
     from realstack.services.app.clients import HttpClient, WebSocketClient
     from realstack.services.app.server import AppServer
     from realstack.services.clickhouse.testing import ClickHouse
@@ -141,12 +142,16 @@ def real_websocket_client(real_services: "RealServices", real_app: "AppServer") 
 
 
 @pytest.fixture
-def real_services(_realstack: State) -> Iterator["RealServices"]:
+def real_services(_realstack: State, _postgres_version: str | None) -> Iterator["RealServices"]:
     """Manager of all services, each started on first use: ``.postgres .redis .clickhouse .app .config``."""
     from realstack.runtime.manager import RealServices
 
     _realstack.check_wanted()
-    manager = RealServices(_realstack.provide, config=_realstack.config)
+
+    def provide(service: str) -> "WorkerService":
+        return _realstack.provide(service, version=_postgres_version if service == "postgres" else None)
+
+    manager = RealServices(provide, config=_realstack.config)
     yield manager
     manager.terminate()
 

@@ -6,23 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from realstack.pytest_plugin.needs import INSTANCE_FIXTURES
+
 if TYPE_CHECKING:
     from realstack.config import Config
     from realstack.pytest_plugin.state import State
 
-_URL_FIXTURES = {"postgres": "postgres_{}_dsn", "redis": "redis_{}_url", "clickhouse": "clickhouse_{}_url"}
-_CLIENT_FIXTURES = {"postgres": "real_postgres_{}", "redis": "real_redis_{}", "clickhouse": "real_clickhouse_{}"}
+
+def named_instances(config: "Config") -> dict[str, tuple[str, ...]]:
+    """Return the named instances of each service."""
+    return {
+        service: tuple(name for name in getattr(config, service) if name != "default") for service in INSTANCE_FIXTURES
+    }
 
 
 def instance_fixtures(config: "Config") -> ModuleType:
     """Return a module pytest takes for a plugin: two fixtures for each named instance of *config*."""
     fixtures: dict[str, Any] = {}
-    for service, url_name in _URL_FIXTURES.items():
-        for instance in getattr(config, service):
-            if instance != "default":
-                fixtures[url_name.format(instance)] = _url_fixture(service, instance, url_name.format(instance))
-                client = _CLIENT_FIXTURES[service].format(instance)
-                fixtures[client] = _client_fixture(service, instance, client)
+    for service, names in named_instances(config).items():
+        for instance in names:
+            url, client = (fixture.format(instance) for fixture in INSTANCE_FIXTURES[service])
+            fixtures[url] = _url_fixture(service, instance, url)
+            fixtures[client] = _client_fixture(service, instance, client)
     module = ModuleType("realstack_instances")
     vars(module).update(fixtures)
     return module

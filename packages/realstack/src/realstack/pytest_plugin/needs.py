@@ -1,6 +1,6 @@
 """Which services a test needs: read off the fixtures it asks for, directly or through others."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 #: Fixture -> the services it starts. ``real_services`` starts each on first use instead.
 FIXTURE_SERVICES = {
@@ -21,18 +21,42 @@ FIXTURE_SERVICES = {
     "real_services": (),
 }
 
-#: Fixtures that make a test a real-services test.
-REAL_FIXTURES = frozenset(FIXTURE_SERVICES)
+#: Of a named instance: the fixture with its URL and the one with a client.
+INSTANCE_FIXTURES = {
+    "postgres": ("postgres_{}_dsn", "real_postgres_{}"),
+    "redis": ("redis_{}_url", "real_redis_{}"),
+    "clickhouse": ("clickhouse_{}_url", "real_clickhouse_{}"),
+}
 
-#: Fixtures of the kit: what they do is no state of the tests'.
-OWN_FIXTURES = REAL_FIXTURES | {"_realstack", "_postgres_version"}
+_INSIDE = frozenset({"_realstack", "_postgres_version"})
 
 
 def services_needed(fixtures: Iterable[str]) -> frozenset[str]:
-    """Return the services that *fixtures* start."""
+    """Return the services whose default instance *fixtures* start."""
     return frozenset(service for name in fixtures for service in FIXTURE_SERVICES.get(name, ()))
 
 
-def is_real_services_test(fixtures: Iterable[str]) -> bool:
-    """True when any of *fixtures* is one of the kit's."""
-    return not REAL_FIXTURES.isdisjoint(fixtures)
+class Needs:
+    """The kit's fixtures in one project, those of its named instances included."""
+
+    def __init__(self, instances: Mapping[str, Iterable[str]]) -> None:
+        """Take the named *instances* of each service."""
+        named = {
+            fixture.format(instance): (service,)
+            for service, names in instances.items()
+            for instance in names
+            for fixture in INSTANCE_FIXTURES[service]
+        }
+        self._services: Mapping[str, tuple[str, ...]] = {**FIXTURE_SERVICES, **named}
+
+    def services(self, fixtures: Iterable[str]) -> frozenset[str]:
+        """Return the services that *fixtures* start."""
+        return frozenset(service for name in fixtures for service in self._services.get(name, ()))
+
+    def is_real_services_test(self, fixtures: Iterable[str]) -> bool:
+        """True when any of *fixtures* is one of the kit's."""
+        return any(name in self._services for name in fixtures)
+
+    def is_own(self, fixture: str) -> bool:
+        """True for a fixture of the kit: what it does is no state of the tests'."""
+        return fixture in self._services or fixture in _INSIDE

@@ -11,6 +11,8 @@ import pytest
 
 from realstack.errors import RealstackError, ServerDied, ServiceUnavailable
 from realstack.pytest_plugin.baselines import Baselines
+from realstack.pytest_plugin.instances import named_instances
+from realstack.pytest_plugin.needs import Needs
 
 if TYPE_CHECKING:
     from realstack.abc import Leak
@@ -58,14 +60,16 @@ class State:
     def __init__(self, config: "Config", *, run_folder: Path | None = None) -> None:
         self.config = config
         self.tally = Tally()
+        self.needs = Needs(named_instances(config))
         #: The run folder of the controller, in an xdist worker.
         self._run_folder = run_folder
         self._stack: Stack | None = None
         self._test = ""
         #: Set by the report of a phase; a failed test's state may be kept.
         self.test_failed = False
+        self._was_put_back = False
         #: The fixtures wider than a test that are set up.
-        self.baselines = Baselines(lambda: self._stack, settle=self._put_back)
+        self.baselines = Baselines(lambda: self._stack, settle=self._put_back, needs=self.needs)
         #: What could not be had, and why: asked once, told to every test that wants it.
         self._failed: dict[tuple[str, str, str | None], RealstackError] = {}
 
@@ -84,6 +88,17 @@ class State:
 
             self._stack = open_or_join(self.config, run_folder=self._run_folder)
         return self._stack
+
+    def open_stack(self) -> "Stack":
+        """Return the stack before any test asks for it; without one there is no point in running them.
+
+        Raises:
+            pytest.UsageError: it cannot be opened, or the one the configuration points at does not run.
+        """
+        try:
+            return self.stack
+        except RealstackError as error:
+            raise pytest.UsageError(str(error)) from error
 
     def check_wanted(self) -> None:
         """Skip the test when real services are switched off."""
@@ -120,7 +135,7 @@ class State:
     def start_early(self, services: frozenset[str], versions: tuple[str, ...]) -> None:
         """Start *services* in parallel before the first test; what fails is told by the test that asks for it."""
         if services and self.config.real_services:
-            self.stack.start_in_parallel(services, versions=versions)
+            self.open_stack().start_in_parallel(services, versions=versions)
 
     def _skipped(self, service: str, reason: str) -> BaseException:
         """Count a skip and return what to raise."""
@@ -131,7 +146,7 @@ class State:
 
     def begin_test(self, test: str) -> None:
         """Tell every running service that *test* begins."""
-        self._test, self.test_failed = test, False
+        self._test, self.test_failed, self._was_put_back = test, False, False
         if self._stack is not None:
             self._stack.begin(test)
 
@@ -148,14 +163,15 @@ class State:
         if self._stack is None:
             return
         failed, self.test_failed = self.test_failed, False
-        for outcome in self._stack.end(failed=failed):
+        again, self._was_put_back = self._was_put_back, True
+        for outcome in self._stack.end(failed=failed, counted=not again):
             self.tally.leaks += [_leak_line(self._test, leak) for leak in outcome.leaks]
 
     def close(self) -> None:
         """End what this process started."""
         if self._stack is not None:
             stack, self._stack = self._stack, None
-            self.tally.services = [dataclasses.asdict(row) for row in stack.describe()]
+            self.tally.services += [dataclasses.asdict(row) for row in stack.describe()]
             self.tally.kept += [(test, url) for test, url in stack.kept()]
             if self.tally.kept and stack.is_owner:
                 self.tally.left_running = stack.leave_running()

@@ -34,7 +34,7 @@ class DatabasePlan:
 
     def database_of(self, slot: int) -> str:
         """What the database of the process with *slot* is called."""
-        return self.database if slot == 0 else f"{self.database}_{slot}"
+        return self.database if slot == 0 else f"{self.database}_gw{slot}"
 
     @cached_property
     def template(self) -> str:

@@ -81,7 +81,8 @@ def test_ddl_of_a_test_does_not_lose_the_baselines_rows(each_world):
     isolation = each_world.isolation
     with each_world.connect() as connection:
         connection.script(
-            "INSERT INTO plain (name) VALUES ('kept'); DELETE FROM floats; DELETE FROM measured; SELECT setval('bare', 50);"
+            "INSERT INTO plain (name) VALUES ('kept'); DELETE FROM floats; DELETE FROM measured;"
+            "SELECT setval('bare', 50);"
             """UPDATE "Odd Schema""s"."Weird ""Table" SET "select" = E'a\\tb"c\\\\,(' """
         )
     isolation.push("module")

@@ -32,7 +32,8 @@ def crowded(each_lab, labs, crowds) -> World:
                     "; ".join(
                         f"CREATE TABLE t{n} (id serial PRIMARY KEY, v text); CREATE SEQUENCE s{n}" for n in range(MANY)
                     )
-                    + "; CREATE UNLOGGED SEQUENCE unlogged; CREATE SEQUENCE cached CACHE 30; CREATE UNLOGGED TABLE u (id serial);"
+                    + "; CREATE UNLOGGED SEQUENCE unlogged; CREATE SEQUENCE cached CACHE 30;"
+                    "CREATE UNLOGGED TABLE u (id serial);"
                     "SELECT nextval('s5') FROM generate_series(1, 3); SELECT setval('s6', 100, false)"
                 )
 
@@ -78,7 +79,7 @@ def test_whatever_moved_a_sequence_is_found_in_the_log(crowded, moves):
 
 
 def test_the_first_number_after_a_reset_is_seen_again(crowded):
-    """The log gets a record for the first nextval after a setval, and then none for 32: each test's first must count."""
+    """The log gets a record for the first nextval after a setval, then none for 32: each test's first must count."""
     with crowded.connect("realstack fixture") as connection:
         for count in (1, 5, 40, 1, 1):
             crowded.isolation.begin("test")

@@ -15,8 +15,8 @@ _LOCK_TIMEOUT_MS: Final = 100
 _STATEMENTS: Final = {
     "begin": "SELECT * FROM realstack.begin($1::oid)",
     "reset": "SELECT * FROM realstack.reset($1::oid, $2::int[], $3::text[], $4::int, $5::bool, $6::pg_lsn)",
-    "sequences": "SELECT realstack.set_sequences($1::oid[])",
-    "all sequences": "SELECT realstack.put_sequences_back()",
+    "sequences": "SELECT realstack.set_sequences($1::oid[]), txid_current_if_assigned()",
+    "all sequences": "SELECT realstack.put_sequences_back(), txid_current_if_assigned()",
     "unwatched": "SELECT realstack.unwatched($1::oid, $2::int, $3::bool)",
     "push": "SELECT realstack.push($1::int)",
     "pop": "SELECT realstack.pop($1::int)",
@@ -94,25 +94,34 @@ class TrackedDatabase:
         since = self._log.since if self._log else None
         values = (self.home, known.pids, known.transactions, str(MARK), self._ours, since)
         row = self.session.run([("reset", values)])[0][0]
-        state, strangers, busy, locks, written, moved, unwatched, lsn = row
+        state, strangers, busy, locks, written, moved, unwatched, lsn, transaction = row
+        sequences = dict(line.split(" ", 1) for line in _lines(moved))
         if self._log and state == "done":
-            moved = "\n".join(filter(None, (moved, self._put_logged_sequences_back(self._log, lsn or ""))))
+            sequences.update(self._put_logged_sequences_back(self._log, lsn or "", transaction, sequences))
         return Answer(
             state or "",
             tuple(strangers.split(",")) if strangers else (),
             tuple(busy.split(",")) if busy else (),
             frozenset(_lines(locks)),
             _lines(written),
-            _lines(moved),
+            tuple(sequences.values()),
             unwatched or "",
             lsn or "",
         )
 
-    def _put_logged_sequences_back(self, log: SequenceLog, lsn: str) -> str | None:
+    def _put_logged_sequences_back(
+        self, log: SequenceLog, lsn: str, transaction: str | None, done: dict[str, str]
+    ) -> dict[str, str]:
         moved = log.moved(lsn)
+        log.ignore(transaction)
         if moved is None:
-            return self.session.run([("all sequences", ())])[0][0][0]
-        return self.session.run([("sequences", ("{" + ",".join(moved) + "}",))])[0][0][0] if moved else None
+            names, transaction = self.session.run([("all sequences", ())])[0][0]
+        elif left := [relid for relid in moved if relid not in done]:
+            names, transaction = self.session.run([("sequences", ("{" + ",".join(left) + "}",))])[0][0]
+        else:
+            return {}
+        log.ignore(transaction)
+        return dict(line.split(" ", 1) for line in _lines(names))
 
     def unwatched(self) -> str:
         """Return the signature of what no event trigger sees."""
@@ -120,11 +129,17 @@ class TrackedDatabase:
 
     def push(self, level: int) -> bool:
         """Make the present rows the baseline number *level*; false: the catalogue was changed, nothing was done."""
+        self._distrust_log()
         return self.session.run([("push", (str(level),))])[0][0][0] == "t"
 
     def pop(self, level: int) -> None:
         """Make the baseline below *level* the one that the next reset puts back."""
+        self._distrust_log()
         self.session.run([("pop", (str(level),))])
+
+    def _distrust_log(self) -> None:
+        if self._log:
+            self._log.distrust()
 
     def survived(self) -> bool:
         """Tell whether the notes of what was written are still there; a crash of the server empties them."""

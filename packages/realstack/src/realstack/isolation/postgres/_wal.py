@@ -2,11 +2,8 @@
 
 **Sequences.** With hundreds of them, reading the log is cheaper than reading them. A rollback takes no number back
 and a bare ``nextval`` fires no trigger, so nothing in the database says which sequences moved. Their log records do,
-rolled back or not. Each names the file of its sequence twice (block reference and record body), as tablespace,
-database, file: so one search for the first two finds every file of this database that was changed. What is found too
-much costs a look at a sequence; a file nobody knows (TRUNCATE makes new ones) costs a look at all.
-
-It rests on the baseline being set by setval, after which the first ``nextval`` always writes a record.
+rolled back or not. It rests on the baseline being set by setval, after which the first ``nextval`` always writes a
+record. A record of a file nobody knows (TRUNCATE ... RESTART IDENTITY makes new ones) costs a look at all of them.
 
 **Authors.** Roles and their like belong to no database, but the commit of whoever changed them says where it was
 connected.
@@ -67,6 +64,8 @@ class Log:
         """Return the bytes from *start* to *end*; ``None`` when they are too many or not written out."""
         if end - start > _MAX_BYTES:
             return None
+        if end % _PAGE == (_LONG_HEADER if end % self.segment_bytes < _PAGE else _SHORT_HEADER):
+            end -= end % _PAGE  # the next record comes after a page header that nobody has written yet
         parts = []
         while start < end:
             segment, offset = divmod(start, self.segment_bytes)
@@ -93,7 +92,8 @@ class SequenceLog:
         place = session.query("SELECT dattablespace FROM pg_database WHERE oid = $1", home)[0][0]
         self._pattern = _PLACE.pack(int(place or 0), int(home))
         self._sequences: dict[int, str] = {}
-        self._files: set[int] = set()
+        self._own: set[int] = set()
+        self._distrusted = False
         self._learn()
         self.since = self._log.now()
 
@@ -105,34 +105,45 @@ class SequenceLog:
 
     def moved(self, lsn: str) -> tuple[str, ...] | None:
         """Return the sequences that may have moved up to *lsn*, or ``None`` when all must be looked at."""
-        if lsn == self.since:
+        if lsn == self.since and not self._distrusted:
             return ()
-        found = self._log.read(bytes_of(self.since), bytes_of(lsn))
-        self.since = lsn
-        return None if found is None else self._search(found)
-
-    def _search(self, log: bytes) -> tuple[str, ...] | None:
-        found: set[int] = set()
-        at = log.find(self._pattern)
-        while 0 <= at <= len(log) - 12:
-            found.add(_FILE.unpack_from(log, at + 8)[0])
-            at = log.find(self._pattern, at + 8)
-        if not found <= self._files:
+        start, own = bytes_of(self.since), self._own
+        found = self._log.read(start, bytes_of(lsn))
+        self.since, self._own = lsn, set()
+        if found is None or self._distrusted:
+            self._distrusted = False
+            return None
+        try:
+            files = set(self._moved_files(_without_headers(found, start, self._log.segment_bytes), own))
+        except _Gap:
+            return None
+        if not files <= self._sequences.keys():
             self._learn()
             return None
-        return tuple(self._sequences[file] for file in found if file in self._sequences)
+        return tuple(self._sequences[file] for file in files)
+
+    def distrust(self) -> None:
+        """Have all sequences looked at the next time: the baseline itself was moved."""
+        self._distrusted = True
+
+    def ignore(self, transaction: str | None) -> None:
+        """Leave out what *transaction* of the kit's writes from *since* on: it sets sequences to their baseline."""
+        if transaction:
+            self._own.add(int(transaction) & 0xFFFFFFFF)
+
+    def _moved_files(self, stream: bytes, own: set[int]) -> Iterator[int]:
+        for transaction, _, manager, record in _records(stream):
+            if manager == _SEQUENCE_MANAGER and transaction not in own and (at := record.find(self._pattern)) >= 0:
+                yield _FILE.unpack_from(record, at + _PLACE.size)[0]
 
     def _learn(self) -> None:
-        rows = self._session.query(
-            "SELECT pg_relation_filenode(c.oid), q.relid FROM pg_class c"
-            " LEFT JOIN realstack.sequences q ON q.relid = c.oid WHERE pg_relation_filenode(c.oid) IS NOT NULL"
-        )
-        self._files = {int(file or 0) for file, _ in rows}
-        self._sequences = {int(file or 0): relid for file, relid in rows if relid}
+        rows = self._session.query("SELECT pg_relation_filenode(relid), relid FROM realstack.sequences")
+        self._sequences = {int(file): relid for file, relid in rows if file and relid}
 
 
 _RECORD: Final = struct.Struct("<IIQBBxxI")  # length, transaction, previous, info, resource manager, checksum
 _XACT_MANAGER: Final = 1
+_SEQUENCE_MANAGER: Final = 15
 #: (manager, operation) of INSERT, DELETE, UPDATE, HOT UPDATE, INSERT of many. Not of pruning: any reader does that.
 _CHANGES: Final = frozenset({(10, 0x00), (10, 0x10), (10, 0x20), (10, 0x40), (9, 0x50)})
 _COMMITS: Final = (0x00, 0x30)  # COMMIT, COMMIT PREPARED
@@ -148,12 +159,16 @@ def authors_of(log: Log, files: Iterable[int], *, start: str, end: str) -> set[s
     patterns = [_PLACE.pack(_GLOBAL_TABLESPACE, 0) + _FILE.pack(file) for file in files]
     writers: set[int] = set()
     databases: dict[int, int] = {}
-    for transaction, info, manager, record in _records(_without_headers(found, first, log.segment_bytes)):
-        if manager == _XACT_MANAGER:
-            if info & 0x70 in _COMMITS:
-                databases.update(_commit(transaction, info, record))
-        elif (manager, info & 0x70) in _CHANGES and any(pattern in record for pattern in patterns):
-            writers.add(transaction)
+    try:
+        for transaction, info, manager, record in _records(_without_headers(found, first, log.segment_bytes)):
+            if manager == _XACT_MANAGER:
+                if info & 0x70 in _COMMITS:
+                    databases.update(_commit(transaction, info, record))
+            elif (manager, info & 0x70) in _CHANGES and any(pattern in record for pattern in patterns):
+                writers.add(transaction)
+    except _Gap as g:
+        print("GAP", start, end, len(found), g.args)
+        return None
     return {str(databases[writer]) for writer in writers if writer in databases}
 
 
@@ -170,12 +185,18 @@ def _without_headers(log: bytes, address: int, segment_bytes: int) -> bytes:
     return b"".join(parts)
 
 
+class _Gap(Exception):
+    """There is no record where one should be: the rest of a segment was skipped (pg_switch_wal)."""
+
+
 def _records(stream: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     at = 0
-    while at + _RECORD.size <= len(stream):
+    while at < len(stream):
+        if at + _RECORD.size > len(stream):
+            raise _Gap(at, len(stream))
         length, transaction, _, info, manager, _ = _RECORD.unpack_from(stream, at)
-        if length < _RECORD.size:
-            return
+        if length < _RECORD.size or at + length > len(stream):
+            raise _Gap(at, len(stream), length, manager, stream[at : at + 40].hex())
         yield transaction, info, manager, stream[at + _RECORD.size : at + length]
         at += (length + 7) & ~7
 

@@ -120,6 +120,7 @@ class SharedState:
     def _authors(self) -> set[str]:
         """Return from which databases the shared catalogue was changed: ``_HOME``, ``_NOBODYS``, another's oid."""
         self._log = self._log or Log(self._session)
+        end = self._now()  # before writing out: others may write more right after
         self._log.write_out()
         rows = self._session.query(
             "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relname = ANY ($1) AND relisshared",
@@ -128,7 +129,7 @@ class SharedState:
         files = {name: int(file or 0) for name, file in rows if name != "pg_shdepend"}
         admins = self._session.query("SELECT oid FROM pg_database WHERE datname IN ('postgres', 'template1')")
         known = dict.fromkeys((oid or "" for (oid,) in admins), _NOBODYS) | dict.fromkeys(self._homes, _HOME)
-        copied, end = files.pop("pg_database"), self._now()
+        copied = files.pop("pg_database")
         found = authors_of(self._log, files.values(), start=self.unchanged_until, end=end)
         databases = authors_of(self._log, [copied], start=self.unchanged_until, end=end)
         if found is None or databases is None:

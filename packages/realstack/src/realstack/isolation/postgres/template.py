@@ -113,6 +113,8 @@ def copy_database(connection: Connection, source: str, name: str, *, timeout_s: 
     """Copy the database *source* to *name*, with what ``CREATE DATABASE`` leaves out: its settings and its grants."""
 
     def copy() -> None:
+        if present := _sessions(connection, source):  # CREATE DATABASE itself would wait 5 s for them
+            raise NotReady(f"{len(present)} session(s)")
         try:
             connection.query(sql)
         except SqlFailed as error:

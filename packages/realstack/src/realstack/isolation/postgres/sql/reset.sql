@@ -41,7 +41,7 @@ BEGIN
             EXECUTE format('ALTER SEQUENCE %s RESTART', s.relid::regclass);
         END IF;
         PERFORM setval(s.relid::regclass, s.last_value, s.is_called);
-        moved := concat_ws(E'\n', moved, s.relid::regclass);
+        moved := concat_ws(E'\n', moved, s.relid || ' ' || s.relid::regclass);
     END LOOP;
     RETURN moved;
 END $body$;
@@ -114,7 +114,7 @@ END $body$;
 CREATE FUNCTION realstack.reset(
     home oid, known int[], open text[], mark int, ours bool, since pg_lsn,
     OUT state text, OUT strangers text, OUT busy text, OUT locking text, OUT written text, OUT moved text,
-    OUT unwatched text, OUT lsn pg_lsn
+    OUT unwatched text, OUT lsn pg_lsn, OUT transaction bigint
 ) LANGUAGE plpgsql AS $body$
 DECLARE
     rels oid[];
@@ -173,5 +173,6 @@ BEGIN
         moved := realstack.put_owned_sequences_back(rels);
     END IF;
     unwatched := realstack.unwatched(home, mark, ours);
+    transaction := txid_current_if_assigned();
     state := 'done';
 END $body$;
