@@ -189,7 +189,7 @@ def test_without_a_superuser_reset_becomes_clone_and_says_why(each_lab):
         build_template(modest, "realstack_template_modest", [lambda e: None], track=False)
         endpoint = clone_database(modest, "realstack_template_modest", name="modest_test")
         pool = ClonePool(modest, "realstack_template_modest", eager=False)
-        isolation = open_isolation("reset", endpoint, pool=pool)
+        isolation = open_isolation("reset", endpoint, pool=pool, ours=False)
         isolation.begin("test")
         each_lab.ask("CREATE TABLE made (id int)", database="modest_test")
         outcome = isolation.reset()

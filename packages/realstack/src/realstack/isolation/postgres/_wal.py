@@ -166,8 +166,7 @@ def authors_of(log: Log, files: Iterable[int], *, start: str, end: str) -> set[s
                     databases.update(_commit(transaction, info, record))
             elif (manager, info & 0x70) in _CHANGES and any(pattern in record for pattern in patterns):
                 writers.add(transaction)
-    except _Gap as g:
-        print("GAP", start, end, len(found), g.args)
+    except _Gap:
         return None
     return {str(databases[writer]) for writer in writers if writer in databases}
 
