@@ -232,7 +232,9 @@ def test_the_suite_passes_with_one_line_changed(project: Project, workers: tuple
 
     done.assert_outcomes(passed=PASSED)
     done.stdout.fnmatch_lines(["leak: *test_a_connection_left_open_harms_nobody left a postgres *"])
-    assert sum(line.startswith("leak:") for line in done.outlines) == 1
+    # that a role appears while another worker's test runs is told there, when the log is too long to say who made it
+    leaks = [line for line in done.outlines if line.startswith("leak:") and "role 'clerk'" not in line]
+    assert len(leaks) == 1
 
 
 def test_the_suite_passes_backwards_beside_the_kits_own_fixtures(project: Project) -> None:

@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from realstack._core.digest import digest_of
 from realstack.compat import say_once
 from realstack.compat.pytest_postgresql.loader import Load, identities, loading_step
+from realstack.errors import RealstackError
 from realstack.runtime.extra_database import ExtraDatabase, ExtraPostgresService, add_database, ensure_role
 
 if TYPE_CHECKING:
@@ -135,11 +138,7 @@ class PostgreSQLExecutor:
         """Return the service behind the database *dbname*, by default the fixture's own; started."""
         database = dbname or self.wanted.dbname
         self._state.check_wanted()
-        if database not in self._named:
-            self._named[database] = add_database(
-                self._state.stack, self._extra(database), version=self._version
-            ).instance
-        service = self._state.provide("postgres", instance=self._named[database], version=self._version)
+        service = self._state.provide("postgres", instance=self._instance(database), version=self._version)
         assert isinstance(service, ExtraPostgresService)  # noqa: S101  added above
         self._say_what_differs(service, database)
         return service
@@ -156,6 +155,20 @@ class PostgreSQLExecutor:
             "options": self.options,
         }
 
+    def make_role(self) -> None:
+        """Make the user now, if it is another than ``postgres``: what a session fixture makes is no test's leak."""
+        if self.wanted.user == "postgres" or not self._state.config.real_services:
+            return
+        # what cannot be had is told to each test that wants it
+        with suppress(RealstackError):
+            self._state.stack.service("postgres", instance=self._instance(self.wanted.dbname), version=self._version)
+
+    def _instance(self, database: str) -> str:
+        if database not in self._named:
+            key = add_database(self._state.stack, self._extra(database), version=self._version)
+            self._named[database] = key.instance
+        return self._named[database]
+
     @property
     def _endpoint(self) -> "Endpoint":
         return self.service().endpoint
@@ -164,8 +177,6 @@ class PostgreSQLExecutor:
         wanted = self.wanted
         role = (wanted.user, wanted.password)
         made_of = (*self._made_of(), *(text or "" for text in role))
-        from realstack._core.digest import digest_of
-
         return ExtraDatabase(
             name=f"{wanted.fixture}-{digest_of([*made_of, database], length=6)}",
             database=database,

@@ -1,8 +1,7 @@
 """Fixture factories with the arguments of pytest-postgresql's."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +13,6 @@ from realstack.compat.pytest_postgresql.loader import Load
 
 if TYPE_CHECKING:
     import psycopg
-
-Executor = TypeVar("Executor", bound=PostgreSQLExecutor)
 
 __all__ = ("postgresql", "postgresql_async", "postgresql_noproc", "postgresql_proc")
 
@@ -91,7 +88,9 @@ def postgresql_proc(  # noqa: PLR0913, RUF100
             loads=tuple(load or config.load),
             load_autocommit=config.load_autocommit if load_autocommit is None else load_autocommit,
         )
-        return _begun(PostgreSQLExecutor(wanted, _realstack, version=_postgres_version), wanted)
+        executor = PostgreSQLExecutor(wanted, _realstack, version=_postgres_version)
+        executor.make_role()
+        return executor
 
     return postgresql_proc_fixture
 
@@ -132,8 +131,8 @@ def postgresql_noproc(
         config = get_config(request)
         name = str(request.fixturename)
         _say_what_is_passed_over(name, {"host": host, "port": port}, config)
-        executor: PostgreSQLExecutor | None = request.getfixturevalue(depends_on) if depends_on else None
-        base = executor.wanted if executor else None
+        below: PostgreSQLExecutor | None = request.getfixturevalue(depends_on) if depends_on else None
+        base = below.wanted if below else None
         own_dbname = dbname or config.dbname
         wanted = Wanted(
             fixture=name,
@@ -146,7 +145,9 @@ def postgresql_noproc(
             loads=tuple(load or config.load),
             load_autocommit=config.load_autocommit if load_autocommit is None else load_autocommit,
         )
-        return _begun(NoopExecutor(wanted, _realstack, version=_postgres_version, base=executor), wanted)
+        executor = NoopExecutor(wanted, _realstack, version=_postgres_version, base=below)
+        executor.make_role()
+        return executor
 
     return postgresql_noproc_fixture
 
@@ -208,15 +209,6 @@ def postgresql_async(
 
     fixture: Callable[..., AsyncIterator[psycopg.AsyncConnection[Any]]] = postgresql_async_factory
     return fixture
-
-
-def _begun(executor: Executor, wanted: Wanted) -> Executor:
-    """Make a role now if one is wanted: what a session fixture does to the server is nobody's leak."""
-    if wanted.user != "postgres":
-        # what cannot be had is told to every test, by the fixture that it asks for
-        with suppress(pytest.skip.Exception, pytest.fail.Exception):
-            executor.service()
-    return executor
 
 
 def _say_what_is_passed_over(fixture: str, given: dict[str, Any], config: PostgreSQLConfig) -> None:
