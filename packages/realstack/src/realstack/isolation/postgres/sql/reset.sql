@@ -61,11 +61,13 @@ DECLARE
     rels oid[];
 BEGIN
     IF EXISTS (SELECT FROM realstack.sequences WHERE unlogged) THEN
-        SELECT array_agg(q.relid) INTO rels FROM realstack.sequences q WHERE q.unlogged AND ({sequence_moved});
+        SELECT array_agg(q.relid) INTO rels FROM (SELECT * FROM realstack.sequences WHERE unlogged OFFSET 0) q WHERE {sequence_moved};
     END IF;
     IF owners IS NOT NULL THEN
         rels := rels || ARRAY(
-            SELECT q.relid FROM realstack.sequences q WHERE q.owner = ANY (owners) AND ({owned_sequence_moved}));
+            -- OFFSET keeps the planner from looking into all of them first
+            SELECT q.relid FROM (SELECT * FROM realstack.sequences WHERE owner = ANY (owners) OFFSET 0) q
+            WHERE {owned_sequence_moved});
     END IF;
     RETURN CASE WHEN rels IS NOT NULL THEN realstack.set_sequences(rels) END;
 END $body$;
