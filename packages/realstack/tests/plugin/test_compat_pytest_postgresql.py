@@ -217,8 +217,8 @@ def test_the_suite_passes_with_the_original(
     write_suite(project, ORIGINAL)
 
     done = project.run(
-        *as_somebody, sys.executable, "-m", "pytest", "-o", "addopts=", f"--postgresql-exec={pg_ctl}", "-p", "no:realstack",
-        "-p", "no:cacheprovider", f"--basetemp={project.folder / 'tmp'}", *workers,
+        *as_somebody, sys.executable, "-m", "pytest", "-o", "addopts=", f"--postgresql-exec={pg_ctl}",
+        "-p", "no:realstack", "-p", "no:cacheprovider", f"--basetemp={project.folder / 'tmp'}", *workers,
     )  # fmt: skip
 
     done.assert_outcomes(passed=PASSED)

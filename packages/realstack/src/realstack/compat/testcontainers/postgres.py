@@ -156,7 +156,7 @@ class PostgresContainer(Container):
             name = name.replace("-", "_")
             if not equals or not word.startswith("-") or name in _OURS:
                 raise self._refused_word(
-                    text or word, "write settings as -c name=value; where it listens is realstack's"
+                    text if word == "-c" else word, "write settings as -c name=value; where it listens is realstack's"
                 )
             settings[name] = value
         return settings
