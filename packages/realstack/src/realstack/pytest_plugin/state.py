@@ -87,6 +87,10 @@ class State:
             from realstack.runtime.detached import open_or_join
 
             self._stack = open_or_join(self.config, run_folder=self._run_folder)
+            if self._run_folder is not None:
+                from realstack.pytest_plugin.orphan import end_with_parent
+
+                end_with_parent()
         return self._stack
 
     def open_stack(self) -> "Stack":
