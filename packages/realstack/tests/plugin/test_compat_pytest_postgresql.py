@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from realstack.compat.testcontainers.postgres import PostgresContainer
 from realstack.config import read_environment
 from realstack.errors import RealstackError
 from realstack.providers.choice import find_installation
@@ -366,3 +368,37 @@ def test_without_real_services_the_tests_are_skipped_and_counted(project: Projec
 
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     done.stdout.fnmatch_lines(["skipped 15 test(s), all: real services are switched off (*"])
+
+
+def test_on_a_server_that_is_not_ours_nothing_is_left_and_nobody_is_added(project: Project) -> None:
+    write_suite(project, OURS)
+    project.write(
+        test_there="""
+        import pytest
+
+
+        @pytest.mark.parametrize("turn", range(2))
+        def test_there(stories, stories_proc, postgresql, turn):
+            assert stories.info.user == stories_proc.user == "owner"
+            assert stories.execute("SELECT count(*) FROM authors").fetchone() == (3,)
+            stories.execute("DELETE FROM authors")
+            stories.commit()
+            postgresql.execute("CREATE TABLE t ()")
+            postgresql.commit()
+        """
+    )
+    with PostgresContainer(username="owner", dbname="precious", driver=None) as theirs:
+        url = theirs.get_connection_url()
+        before = everything(url)
+
+        done = project.run_pytest("-W", "default", "test_there.py", REALSTACK_POSTGRES_URL=url)
+
+        assert everything(url) == before
+    done.assert_outcomes(passed=2, warnings=2)
+    assert "leak:" not in done.stdout.str()
+    done.stdout.fnmatch_lines(["*CompatWarning: stories_proc: user='clerk' is passed over: *"])
+
+
+def everything(url: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url) as session:
+        return session.execute("SELECT datname FROM pg_database UNION ALL SELECT rolname FROM pg_roles").fetchall()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from realstack.compat.testcontainers.redis import RedisContainer
 from realstack.config import read_environment
 from realstack.errors import RealstackError
 from realstack.providers.choice import find_installation
@@ -193,3 +194,36 @@ def test_what_makes_no_sense_here_is_said_once_and_what_cannot_be_had_is_refused
     for said in ("executable='/opt/redis'", "port=6380", "datadir='/data'"):
         assert done.stdout.str().count(f"CompatWarning: odd_proc: {said} is passed over") == 1
     done.stdout.fnmatch_lines(["*CompatRefused: modular_proc: modules=*a.so*cannot be had*"])
+
+
+def test_on_a_server_that_is_not_ours_only_the_claimed_database_is_used(project: Project) -> None:
+    project.write(
+        conftest=f"""
+        from realstack.compat.pytest_redis import factories
+
+        pytest_plugins = ["{OURS}"]
+        second = factories.redisdb("redis_proc", 2)
+        """,
+        test_there="""
+        import pytest
+
+
+        @pytest.mark.parametrize("turn", range(2))
+        def test_there(redisdb, turn):
+            assert redisdb.get("a") is None
+            redisdb.set("a", 1)
+
+
+        def test_another_number(second): ...
+        """,
+    )
+    with RedisContainer() as theirs, theirs.get_client() as client:
+        client.set("precious", 1)
+        url = f"redis://127.0.0.1:{theirs.get_exposed_port(6379)}"
+
+        done = project.run_pytest(REALSTACK_REDIS_URL=url)
+
+        assert client.keys() == [b"precious"]
+        assert list(client.info("keyspace")) == ["db0"]
+    done.assert_outcomes(passed=2, errors=1)
+    done.stdout.fnmatch_lines(["*CompatRefused: redis_proc: database 2 of redis://*has claimed its database 1 only*"])

@@ -40,7 +40,7 @@ class ExtraDatabase:
     database: str
     #: Everything that decides what is in the template.
     made_of: tuple[str, ...] = ()
-    #: Fill the template, in order; run once in the whole run.
+    #: Fill the template, in order and as the role; run once in the whole run.
     steps: tuple[Step, ...] = ()
     #: A superuser that is to exist, with its password; ``None``: nobody but ``postgres``.
     role: tuple[str, str | None] | None = None
@@ -53,7 +53,7 @@ class ExtraPostgresService(PostgresService):
         super().__init__(ServiceKey("postgres", DEFAULT, version), run)
         self.key = ServiceKey("postgres", extra.name, version)
         self._extra, self._alone = extra, alone
-        self._template = ""
+        self._template = self._anchor = ""
 
     @property
     def template(self) -> str:
@@ -64,24 +64,24 @@ class ExtraPostgresService(PostgresService):
     @property
     def maintenance_database(self) -> str:
         """A database that is always there and nobody's own: where others are made and dropped from."""
-        database = self.server.endpoint.database or ""
-        return database.rpartition("_")[0] if self._is_foreign else "postgres"
+        self.start()
+        return self._anchor or "postgres"
 
     @property
-    def takes_roles(self) -> bool:
-        """True when the server is ours, so that roles may be made on it."""
-        return not self._is_foreign
-
-    @property
-    def _is_foreign(self) -> bool:
-        server = self.server
-        return isinstance(server, SharedServer) and "anchor" in server.facts
+    def is_ours(self) -> bool:
+        """True when the server is the run's own, so that roles may be made on it and names chosen freely."""
+        self.start()
+        return not self._anchor
 
     def _start(self) -> tuple[Server, Isolation]:
         # counted by the name of the database, so that no two of this run are called alike
         name = f"{self._plan.label}.extra-{digest_of([self._extra.database])}"
         self._slot = self._slot or take_slot(self._run.folder, name)
-        return super()._start()
+        own, self.key = self.key, ServiceKey("postgres", DEFAULT, self.key.version)  # whose server it shares
+        try:
+            return super()._start()
+        finally:
+            self.key = own
 
     @property
     def _database_plan(self) -> DatabasePlan:
@@ -90,21 +90,19 @@ class ExtraPostgresService(PostgresService):
     def _place(self, shared: SharedServer) -> tuple[Endpoint, str]:
         admin, _ = super()._place(shared)
         made = template_name(("extra", self._extra.name, *self._extra.made_of))
-        anchor = shared.facts.get("anchor")
-        self._template = f"{anchor}_{made[-8:]}" if anchor else made
-        steps = self._extra.steps if anchor else (self._ensure_role, *self._extra.steps)
+        self._anchor = str(shared.facts.get("anchor", ""))
+        self._template = f"{self._anchor}_{made[-8:]}" if self._anchor else made
         with locked(self._run.folder / f"{self._plan.label}-{self._template}.lock", timeout_s=_BUILD_TIMEOUT_S):
-            build_template(admin, self._template, steps)
+            build_template(admin, self._template, [self._ensure_role, *map(self._as_role, self._extra.steps)])
         return admin, self._template
 
     def _take_database(self, shared: SharedServer, admin: Endpoint, template: str) -> Endpoint:
+        del shared
         assert self._slot is not None  # noqa: S101  taken by _start
-        anchor, number = shared.facts.get("anchor"), self._slot.number
-        name = f"{anchor}_{number}" if anchor else self._free_name(number)
+        name = self._free_name(self._slot.number)
         drop_database(admin, name)
         endpoint = clone_database(admin, template, name=name)
-        if not anchor:
-            self._ensure_role(endpoint)
+        self._ensure_role(endpoint)
         return endpoint
 
     def _free_name(self, number: int) -> str:
@@ -113,15 +111,25 @@ class ExtraPostgresService(PostgresService):
         Nobody has the plain name then: a test that wrote it down fails, instead of meeting another process's data.
         """
         wanted = self._extra.database
+        if self._anchor:  # on a server that is not ours, only names under the run's own are known to be free
+            return f"{self._anchor}_{digest_of([wanted], length=6)}_{number}"
         if any(wanted == plan.database for plan in self._plan.databases):
             wanted = f"{wanted}_extra"
         return wanted if number == 0 and self._alone else f"{wanted}_{number}"
 
     def _ensure_role(self, endpoint: Endpoint) -> None:
         """Make the role in a session of this database's own: the log then says whose it is, and others let it be."""
-        if self._extra.role is None or self._extra.role[0] == endpoint.user:
-            return
-        ensure_role(endpoint, *self._extra.role)
+        role = self._extra.role
+        if role is not None and role[0] != endpoint.user and not self._anchor:
+            ensure_role(endpoint, *role)
+
+    def _as_role(self, step: Step) -> Step:
+        """Return *step* with what it makes belonging to the role, where there is one."""
+        role = self._extra.role
+        if role is None or self._anchor:
+            return step
+        user, password = role
+        return lambda endpoint: step(dataclasses.replace(endpoint, user=user, password=password))
 
 
 def ensure_role(endpoint: Endpoint, user: str, password: str | None) -> None:

@@ -10,6 +10,7 @@ from realstack.compat._plugin import declare, is_set, option
 if TYPE_CHECKING:
     import pytest
 
+DEFAULT_DBNAME = "tests"
 #: Name -> (kind of ini setting, default, what it is for).
 _SETTINGS: dict[str, tuple[Any, Any, str]] = {
     "exec": (None, "", "not used: realstack finds its own server"),
@@ -21,7 +22,7 @@ _SETTINGS: dict[str, tuple[Any, Any, str]] = {
     "options": (None, "", "PostgreSQL connection options"),
     "startparams": (None, "-w", "not used: pg_ctl is not used"),
     "unixsocketdir": (None, "", "not used: the socket lies in the run's own folder"),
-    "dbname": (None, "tests", "default database name"),
+    "dbname": (None, DEFAULT_DBNAME, "default database name"),
     "maintenance_dbname": (None, "postgres", "database to make and drop others from"),
     "load": ("pathlist", None, "dotted or entry point path of a callable, or path of a SQL file"),
     "postgres_options": (None, "", "not used: set [tool.realstack.postgres] settings"),

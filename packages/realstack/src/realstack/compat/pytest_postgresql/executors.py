@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from realstack._core.digest import digest_of
 from realstack.compat import say_once
+from realstack.compat.pytest_postgresql.config import DEFAULT_DBNAME
 from realstack.compat.pytest_postgresql.loader import Load, identities, loading_step
 from realstack.errors import RealstackError
-from realstack.runtime.extra_database import ExtraDatabase, ExtraPostgresService, add_database, ensure_role
+from realstack.runtime.extra_database import ExtraDatabase, ExtraPostgresService, add_database
 
 if TYPE_CHECKING:
     from realstack.compat._plugin import PluginState
@@ -89,12 +90,12 @@ class PostgreSQLExecutor:
     @property
     def user(self) -> str:
         """The user the tests connect as: a superuser; on a server that is not ours, the one of its URL."""
-        return self.wanted.user if self.service().takes_roles else self._endpoint.user or self.wanted.user
+        return self.wanted.user if self.service().is_ours else self._endpoint.user or self.wanted.user
 
     @property
     def password(self) -> str | None:
         """The user's password."""
-        return self.wanted.password if self.service().takes_roles else self._endpoint.password
+        return self.wanted.password if self.service().is_ours else self._endpoint.password
 
     @property
     def dbname(self) -> str:
@@ -191,33 +192,27 @@ class PostgreSQLExecutor:
         return (*below, wanted.fixture, *wanted.where, *identities(wanted.loads), str(wanted.load_autocommit))
 
     def _steps(self) -> "tuple[Callable[[Endpoint], None], ...]":
-        wanted = self.wanted
         below = self._base._steps() if self._base else ()
-        own = (
-            loading_step(load, user=wanted.user, password=wanted.password, autocommit=wanted.load_autocommit)
-            for load in wanted.loads
-        )
-        if wanted.user == "postgres":
-            return (*below, *own)
-        # the base's fixture may have another user, so each sees to its own
-
-        def make_user(endpoint: "Endpoint") -> None:
-            ensure_role(endpoint, wanted.user, wanted.password)
-
-        return (*below, make_user, *own)
+        own = (loading_step(load, autocommit=self.wanted.load_autocommit) for load in self.wanted.loads)
+        return (*below, *own)
 
     def _say_what_differs(self, service: ExtraPostgresService, database: str) -> None:
-        wanted = self.wanted
-        if service.takes_roles:
-            if (service.endpoint.database or "").startswith(f"{database}_extra"):
+        fixture, user, endpoint = self.wanted.fixture, self.wanted.user, service.endpoint
+        if service.is_ours:
+            if (endpoint.database or "").startswith(f"{database}_extra"):
                 say_once(
-                    f"{wanted.fixture}: realstack's own database is called {database!r}, so this one is called"
-                    f' {service.endpoint.database!r}; set [tool.realstack.postgres] database = "..." to free the name'
+                    f"{fixture}: realstack's own database is called {database!r}, so this one is called"
+                    f' {endpoint.database!r}; set [tool.realstack.postgres] database = "..." to free the name'
                 )
-        elif wanted.user not in ("postgres", service.endpoint.user):
+            return
+        if database != DEFAULT_DBNAME:
             say_once(
-                f"{wanted.fixture}: user={wanted.user!r} is passed over: the server {service.endpoint.safe_url} is not"
-                " realstack's own, so nobody is added to it"
+                f"{fixture}: dbname={database!r} is called {endpoint.database!r}: the server is not realstack's own, so"
+                " only names nobody else can have are used there"
+            )
+        if user not in ("postgres", endpoint.user):
+            say_once(
+                f"{fixture}: user={user!r} is passed over: the server is not realstack's own, so nobody is added to it"
             )
 
 

@@ -34,24 +34,22 @@ def build_loader(load: Load) -> Callable[..., Any]:
     return load
 
 
-def loading_step(load: Load, *, user: str, password: str | None, autocommit: bool) -> "Callable[[Endpoint], None]":
-    """Return *load* as a step of a template."""
+def loading_step(load: Load, *, autocommit: bool) -> "Callable[[Endpoint], None]":
+    """Return *load* as a step of a template, run as the endpoint's user."""
 
     def step(endpoint: "Endpoint") -> None:
-        import dataclasses
-
         if isinstance(load, Path):
             # runs each statement by itself and names file and line when one is refused
             from realstack.isolation.postgres.template import run_files
 
-            run_files(dataclasses.replace(endpoint, user=user, password=password), [load])
+            run_files(endpoint, [load])
             return
         build_loader(load)(
             host=endpoint.host,
             port=endpoint.port,
-            user=user,
+            user=endpoint.user,
             dbname=endpoint.database,
-            password=password,
+            password=endpoint.password,
             autocommit=autocommit,
         )
 
