@@ -34,12 +34,12 @@ def measure_imports(bench: Bench) -> list[Table]:
 def measure_idle(bench: Bench) -> list[Table]:
     """Measure tests that use nothing."""
     bench.say("plugins without services")
-    tests = bench.pick(2000, 200)
+    tests = bench.pick(1000, 200)
     cases = [
         Case(name=name, suite=Suite(name=f"idle-{name}", test="test_nothing", plugins=(module,)), tests=tests)
         for name, module in _PLUGINS.items()
     ]
-    sessions = bench.run_side_by_side([*cases, floor_case(tests)], repetitions=bench.pick(5, 1))
+    sessions = bench.run_side_by_side([*cases, floor_case(tests)], repetitions=bench.pick(4, 1))
     per_test = {
         name: [sum(phases) * 1e6 for each in group for phases in each.only.tests[1:-1]]
         for name, group in sessions.items()

@@ -33,7 +33,7 @@ def measure_postgres(bench: Bench) -> list[Table]:
         Case(name="pytest-postgresql, on disk", suite=peer, as_user=True, disk=True),
         floor_case(1),
     ]
-    sessions = bench.run_side_by_side(cases, repetitions=bench.pick(7, 1))
+    sessions = bench.run_side_by_side(cases, repetitions=bench.pick(5, 1))
     targets = {
         "realstack, second run": 0.20,
         "realstack, new schema": 0.35,
@@ -84,7 +84,7 @@ def measure_others(bench: Bench) -> list[Table]:
         Case(name="realstack, ClickHouse alone", suite=clickhouse),
         Case(name="realstack, app", suite=app),
     ]
-    sessions = bench.run_side_by_side(cases, repetitions=bench.pick(7, 1))
+    sessions = bench.run_side_by_side(cases, repetitions=bench.pick(5, 1))
     after_import = [each.only.samples["after_import"][0] for each in sessions["realstack, app"]]
     return [
         Table(

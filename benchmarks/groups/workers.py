@@ -23,15 +23,15 @@ def measure(bench: Bench) -> list[Table]:
     suites = {"realstack": kit, "rollback by hand": by_hand, "pytest alone": floor_case(1).suite}
     cases = []
     for count in counts:
-        # 100 tests each: a worker of eight must not be over before the last one has begun
-        tests, arguments = count * bench.pick(100, 20), ("-p", "xdist", "-n", str(count))
+        # 60 tests each: a worker of eight must not be over before the last one has begun
+        tests, arguments = count * bench.pick(60, 20), ("-p", "xdist", "-n", str(count))
         cases += [
             Case(name=f"{name}, -n {count}", suite=suite, tests=tests, arguments=arguments)
             for name, suite in suites.items()
         ]
         peer = Case(name=f"pytest-postgresql, -n {count}", suite=peer_suite(_TABLES), as_user=True, limit_s=5)
         cases.append(dataclasses.replace(peer, tests=tests, arguments=arguments))
-    alone = bench.pick(100, 20)
+    alone = bench.pick(60, 20)
     cases.append(Case(name="realstack, no xdist", suite=kit, tests=alone))
     cases.append(Case(name="pytest alone, no xdist", suite=floor_case(alone).suite, tests=alone))
     sessions = bench.run_side_by_side(cases, repetitions=bench.pick(3, 1))
