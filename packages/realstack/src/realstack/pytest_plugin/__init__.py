@@ -115,7 +115,10 @@ def pytest_fixture_setup(
 ) -> Generator[None, Any, Any]:
     """Make what a wider fixture writes the baseline of the tests that share it."""
     state = request.config.stash[STATE]
-    if fixturedef.scope == "function" or state.needs.is_own(fixturedef.argname):
+    if fixturedef.scope == "function":
+        return (yield)
+    if state.needs.is_own(fixturedef.argname):
+        state.baselines.note_address(fixturedef, request)
         return (yield)
     done = state.baselines.watch(fixturedef, request)
     result = yield

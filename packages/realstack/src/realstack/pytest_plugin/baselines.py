@@ -29,6 +29,11 @@ class Baselines:
         """Use *stack* once there is one; *settle* ends the running test before its baseline goes."""
         self._stack, self._settle, self._needs = stack, settle, needs
         self._levels: list[_Level] = []
+        self._addresses: list[tuple[pytest.FixtureDef[Any], pytest.FixtureRequest]] = []
+
+    def note_address(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+        """Remember a wide fixture of the kit's, which says where a service is: a fresh server may be elsewhere."""
+        self._addresses.append((fixturedef, request))
 
     def watch(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Callable[[], None]:
         """Return what to call when *fixturedef* is set up; its end is seen by itself.
@@ -44,6 +49,9 @@ class Baselines:
         for level in tuple(reversed(self._levels)):
             if level.services and level in self._levels:
                 level.fixturedef.finish(level.request)  # type: ignore[arg-type]  # a wide fixture's is a SubRequest
+        while self._addresses:
+            fixturedef, request = self._addresses.pop()
+            fixturedef.finish(request)  # type: ignore[arg-type]  # as above
 
     def _enter(self, level: _Level) -> None:
         level.services = self._services_of(level.fixturedef)

@@ -47,7 +47,13 @@ def failure_sections(state: State, services: frozenset[str]) -> list[tuple[str, 
 
 def write_summary(terminal: pytest.TerminalReporter, tally: Tally) -> None:
     """Write the section at the end of the run; nothing when the kit was not used."""
-    lines = [*_service_lines(tally.services), *_skip_lines(tally), *_leak_lines(tally), *_kept_lines(tally)]
+    lines = [
+        *_service_lines(tally.services),
+        *_skip_lines(tally),
+        *_leak_lines(tally),
+        *tally.news,
+        *_kept_lines(tally),
+    ]
     if not lines:
         return
     terminal.section("realstack")

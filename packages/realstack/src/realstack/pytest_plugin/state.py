@@ -35,6 +35,8 @@ class Tally:
     services: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     #: (test, masked URL) of each failed test whose database was kept.
     kept: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    #: What an isolation decided by itself, a sentence each.
+    news: list[str] = dataclasses.field(default_factory=list)
     #: The name of the stack that goes on because databases in it were kept.
     left_running: str = ""
     #: Tests whose call phase ran.
@@ -43,7 +45,8 @@ class Tally:
     def to_plain(self) -> dict[str, Any]:
         """Return it as values every serialiser knows."""
         skips = [[service, reason, count] for (service, reason), count in self.skips.items()]
-        return {"skips": skips, "leaks": self.leaks, "services": self.services, "kept": self.kept, "ran": self.ran}
+        plain = ("leaks", "services", "kept", "news", "ran")
+        return {"skips": skips, **{name: getattr(self, name) for name in plain}}
 
     def add(self, plain: dict[str, Any]) -> None:
         """Add what another process's ``to_plain`` gave."""
@@ -51,6 +54,7 @@ class Tally:
         self.leaks += plain["leaks"]
         self.services += plain["services"]
         self.kept += [(test, url) for test, url in plain["kept"]]
+        self.news += plain["news"]
         self.ran += plain["ran"]
 
 
@@ -158,9 +162,14 @@ class State:
         """Put every running service back; what the test left open is noted, what cannot be put back is raised."""
         try:
             self._put_back()
-        except (ServerDied, ExceptionGroup):
-            self.baselines.renew()
-            raise
+        except (RealstackError, ExceptionGroup) as error:
+            problems = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+            if any(isinstance(problem, ServerDied) for problem in problems):
+                self.baselines.renew()
+            if not all(isinstance(problem, RealstackError) for problem in problems):
+                raise
+            # what a traceback of the kit's would add is nothing to anybody
+            raise pytest.fail.Exception("\n".join(map(str, problems)), pytrace=False) from None
 
     def _put_back(self) -> None:
         """Put back; called a second time for one test when a wider fixture ended with it."""
@@ -177,6 +186,7 @@ class State:
             stack, self._stack = self._stack, None
             self.tally.services += [dataclasses.asdict(row) for row in stack.describe()]
             self.tally.kept += [(test, url) for test, url in stack.kept()]
+            self.tally.news += [line for service in stack.running() for line in service.news()]
             if self.tally.kept and stack.is_owner:
                 self.tally.left_running = stack.leave_running()
             else:

@@ -3,10 +3,12 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
+from realstack._core.digest import digest_of
 from realstack._core.sockets import holds_port
 from realstack.abc import Isolation, ResetOutcome, Server
 from realstack.errors import ServerDied
 from realstack.isolation.postgres import Strategy, open_isolation
+from realstack.isolation.postgres.auto import AutoIsolation
 from realstack.isolation.postgres.clone import ClonePool
 from realstack.isolation.postgres.template import clone_database, copy_database, drop_database, end_sessions
 from realstack.runtime.foreign import attach_by_url, or_container, share_attached
@@ -14,7 +16,7 @@ from realstack.runtime.plan import DatabasePlan, plan_server
 from realstack.runtime.postgres_server import build_database, start_server
 from realstack.runtime.run import Run
 from realstack.runtime.service import ServiceKey, WorkerService
-from realstack.runtime.sharing import SharedServer, share_server
+from realstack.runtime.sharing import SharedServer, last_known, share_server
 from realstack.runtime.slots import Slot, take_slot
 from realstack.services.endpoint import Endpoint
 from realstack.services.postgres.log import tail
@@ -59,7 +61,19 @@ class PostgresService(WorkerService):
         """
         from realstack.services.postgres.testing import Postgres
 
+        self.start()
+        if self._strategy == "transaction":
+            options.setdefault("single_connection", True)
+        if isinstance(self._isolation, AutoIsolation):
+            if self._isolation.strategy == "transaction":
+                options.setdefault("single_connection", True)
+            if options.get("single_connection"):
+                self._isolation.saw("one transaction")
         return Postgres(self.dsn, socket_dsn=self.endpoint.socket_url, reset=self._reset_now, **options)
+
+    def news(self) -> tuple[str, ...]:
+        """Return what ``auto`` decided for the next run."""
+        return self._isolation.news() if isinstance(self._isolation, AutoIsolation) else ()
 
     def log_of_test(self, *, lines: int = 8) -> str:
         if not self.log:
@@ -86,7 +100,7 @@ class PostgresService(WorkerService):
             server.endpoint,
             pool=self._pool,
             ours=shared.pid is not None,
-            memory=self._run.config.cache_folder / "strategies.json",
+            memory=self._run.config.cache_folder / "strategies" / f"{digest_of([str(self._run.config.root)])}.json",
             verifying=self._run.config.verify_isolation,
             spare=self._is_apps,
         )
@@ -95,12 +109,19 @@ class PostgresService(WorkerService):
     def _begin_server(self, attached: Server | None) -> SharedServer:
         """Start the run's server, or prepare a place of its own on one that is not ours."""
         if attached is None:
-            attached = or_container(self._run, self._config, self.key, lambda: start_server(self._run, self._plan))
+            dead = last_known(self._run.folder, self._plan.label)
+            port = dead.endpoint.port if dead else None
+            attached = or_container(
+                self._run, self._config, self.key, lambda: start_server(self._run, self._plan, port=port)
+            )
         if isinstance(attached, SharedServer):
             return attached
         shared = share_attached(self._run, attached, self.key)
         anchor = str(shared.facts["anchor"])
-        build_database(shared.endpoint, self._database_plan, run=self._run, template=f"{anchor}_template", first=None)
+        with Connection(shared.endpoint) as connection:
+            track = connection.parameters.get("is_superuser") == "on"
+        template = f"{anchor}_template"
+        build_database(shared.endpoint, self._database_plan, run=self._run, template=template, first=None, track=track)
         return shared
 
     def _place(self, shared: SharedServer) -> tuple[Endpoint, str]:

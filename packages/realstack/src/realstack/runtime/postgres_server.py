@@ -31,8 +31,14 @@ _KEEP = 12
 _BUILD_TIMEOUT_S = 600.0
 
 
-def start_server(run: Run, plan: ServerPlan) -> SharedServer:
-    """Start the server of *plan* with everything in it, and return what the run's processes need to know of it."""
+def start_server(run: Run, plan: ServerPlan, *, port: int | None = None) -> SharedServer:
+    """Start the server of *plan* with everything in it, and return what the run's processes need to know of it.
+
+    Args:
+        run: the run it is for.
+        plan: what it is to hold.
+        port: where the one before it was, which died; taken again if it is free, so that every URL stays good.
+    """
     began = SYSTEM_CLOCK.now_s()
     installation = find_installation(
         "postgres",
@@ -43,7 +49,7 @@ def start_server(run: Run, plan: ServerPlan) -> SharedServer:
         path=run.environ.get("PATH", os.defpath),
     )
     place = run.new_data_folder(need_bytes=_NEED_BYTES)
-    server = _Starter(run, plan, installation, place.path).start_prepared()
+    server = _Starter(run, plan, installation, place.path, port).start_prepared()
     server.connection.close()
     return SharedServer(
         endpoint=server.endpoint,
@@ -63,7 +69,8 @@ def start_server(run: Run, plan: ServerPlan) -> SharedServer:
 class _Starter:
     """What starting one server takes, in steps."""
 
-    def __init__(self, run: Run, plan: ServerPlan, installation: Installation, data: Path) -> None:
+    def __init__(self, run: Run, plan: ServerPlan, installation: Installation, data: Path, port: int | None) -> None:
+        self._port = port
         self._run, self._plan, self._installation, self._data = run, plan, installation, data
         self._folder = run.new_folder(plan.label)
         self._distrust_cache = False
@@ -97,6 +104,16 @@ class _Starter:
         return server
 
     def _start(self, *, database: str = "postgres") -> PostgresServer:
+        if self._port is not None:
+            try:
+                return self._start_at(self._port, database)
+            except ServerStartFailed as error:
+                if "Address already in use" not in error.log_tail:
+                    raise
+                self._port = None
+        return self._start_at(None, database)
+
+    def _start_at(self, port: int | None, database: str) -> PostgresServer:
         return start_postgres(
             self._installation,
             data=self._data,
@@ -105,6 +122,7 @@ class _Starter:
             log=self._folder / "postgres.log",
             settings=self._plan.config.settings,
             name=self._plan.label,
+            port=port,
             database=database,
             timeout_s=self._run.config.start_timeout_s,
         )
@@ -138,8 +156,13 @@ class _Starter:
         return [str(oid) for oid, name in rows if name not in first]
 
 
-def build_database(admin: Endpoint, plan: DatabasePlan, *, run: Run, template: str, first: str | None) -> None:
-    """Make what *plan* says on a running server: the template, and the *first* database from it."""
+def build_database(
+    admin: Endpoint, plan: DatabasePlan, *, run: Run, template: str, first: str | None, track: bool = True
+) -> None:
+    """Make what *plan* says on a running server: the template, and the *first* database from it.
+
+    Without *track*, which takes a superuser, copies of it can only be replaced.
+    """
     config = plan.config
     steps: list[Callable[[Endpoint], None]] = []
     if config.extensions:
@@ -150,7 +173,7 @@ def build_database(admin: Endpoint, plan: DatabasePlan, *, run: Run, template: s
         steps.append(lambda endpoint: setup.run(endpoint.url, environ=run.environ, timeout_s=_BUILD_TIMEOUT_S))
     if config.seed:
         steps.append(lambda endpoint: run_files(endpoint, config.seed))
-    build_template(admin, template, steps)
+    build_template(admin, template, steps, track=track)
     if first is not None:
         clone_database(admin, template, name=first)
 

@@ -169,6 +169,10 @@ class WorkerService:
             del self._baselines[at:]
             self._isolation.pop(f"{name} ({at})" if name in self._baselines else name)
 
+    def news(self) -> tuple[str, ...]:
+        """Return what the isolation decided by itself since the last call, a sentence each."""
+        return ()
+
     # --- words --------------------------------------------------------------------------------------------------------
 
     def describe(self) -> ServiceRow:

@@ -76,6 +76,11 @@ def share_server(run_folder: Path, name: str, start: Callable[[], SharedServer],
         return server
 
 
+def last_known(run_folder: Path, name: str) -> SharedServer | None:
+    """Return the server *name* as it was last on record, alive or not: a new one takes its place and its address."""
+    return _read(run_folder / f"{name}.json")
+
+
 def _read(record: Path) -> SharedServer | None:
     try:
         return SharedServer.from_json(record.read_text())
