@@ -1,9 +1,12 @@
 """N12: what a plugin costs where no service is used."""
 
+import statistics
+
 from benchmarks.bench import Bench, Case
 from benchmarks.figures import Table, figure
 from benchmarks.groups.cases import KIT, floor_case
 from benchmarks.project import Suite
+from benchmarks.session import Session
 
 _PLUGINS = {"realstack": KIT, "pytest-postgresql": "pytest_postgresql.plugin", "pytest-redis": "pytest_redis.plugin"}
 _TIMED_IMPORT = "import time, pytest; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
@@ -40,12 +43,12 @@ def measure_idle(bench: Bench) -> list[Table]:
         for name, module in _PLUGINS.items()
     ]
     sessions = bench.run_side_by_side([*cases, floor_case(tests)], repetitions=bench.pick(4, 1))
+    floors_us = [statistics.median(_whole_us(each)) for each in sessions["pytest alone"]]
+    # turn by turn: what else the machine does changes from turn to turn
     per_test = {
-        name: [sum(phases) * 1e6 for each in group for phases in each.only.tests[1:-1]]
+        name: [us - floor for each, floor in zip(group, floors_us, strict=True) for us in _whole_us(each)]
         for name, group in sessions.items()
     }
-    floors = sorted(per_test["pytest alone"])
-    floor_us = floors[len(floors) // 2]
     starts = {name: [each.since_spawn_s("collected") for each in group] for name, group in sessions.items()}
     return [
         Table(
@@ -55,7 +58,7 @@ def measure_idle(bench: Bench) -> list[Table]:
             figures=tuple(
                 figure(
                     name,
-                    [us - floor_us for us in each],
+                    each,
                     ours=name == "realstack",
                     target=50.0 if name == "realstack" else None,
                 )
@@ -69,3 +72,7 @@ def measure_idle(bench: Bench) -> list[Table]:
             figures=tuple(figure(name, each, ours=name == "realstack") for name, each in starts.items()),
         ),
     ]
+
+
+def _whole_us(session: Session) -> list[float]:
+    return [sum(phases) * 1e6 for phases in session.only.tests[1:-1]]
