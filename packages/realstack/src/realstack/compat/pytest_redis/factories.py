@@ -201,7 +201,7 @@ def _client_arguments(
     executor: RedisExecutor = request.getfixturevalue(process_fixture_name)
     endpoint = executor.endpoint
     number = int(endpoint.database or 0)
-    if number and dbnum:
+    if dbnum and executor.service.server.provider == "url":
         raise CompatRefused(
             what=f"{executor.wanted.fixture}: database {dbnum} of {endpoint.safe_url}",
             why=f"that server is not realstack's own, and this run has claimed its database {number} only",
