@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ..fix_project import Project
+from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
 
 #: Each test is a writer and the reader of every other: it finds everything at its baseline and then changes all of it.
 PAIRS = """
@@ -234,7 +234,7 @@ def test_a_thousand_tests_on_two_workers_without_one_difference(project: Project
 
 
 def test_verify_isolation_tells_a_difference(project: Project) -> None:
-    """Nothing makes the kit fail on purpose, so the test reaches behind it: it changes the baseline it compares with."""
+    """Nothing makes the kit fail on purpose, so the test writes behind its back, with its triggers switched off."""
     project.write(
         test_verify="""
         import psycopg

@@ -12,7 +12,7 @@ import pytest
 import realstack
 from realstack._core.waiting import NotReady, wait_until
 
-from ..fix_project import Project
+from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
 from .test_fixtures import APP, WITH_APP
 
 ONE = "async def test_one(real_postgres): assert await real_postgres.fetchval('SELECT 1') == 1\n"
@@ -44,14 +44,20 @@ def test_a_missing_wheel_is_named_with_its_extra(project: Project, wheel, servic
     packages = project.folder.parent / "packages"
     packages.mkdir()
     for entry in Path(site.getsitepackages()[0]).iterdir():
-        if not entry.name.replace("-", "_").startswith((wheel, f"{wheel}_core", "pixeltable" if wheel[:3] == "pix" else wheel)):
+        if not entry.name.replace("-", "_").startswith(wheel):
             (packages / entry.name).symlink_to(entry)
     source = Path(realstack.__file__).parents[1]
     project.configure(f'[tool.realstack.{service}]\nproviders = ["wheel"]\n')
     project.write(test_one=f"def test_one({fixture}): pass")
 
     result = project.run(
-        sys.executable, "-S", "-m", "pytest", "--require-services", PYTHONPATH=f"{packages}:{source}", PATH="/usr/bin:/bin"
+        sys.executable,
+        "-S",
+        "-m",
+        "pytest",
+        "--require-services",
+        PYTHONPATH=f"{packages}:{source}",
+        PATH="/usr/bin:/bin",
     )
 
     result.assert_outcomes(errors=1)
@@ -70,9 +76,7 @@ def test_an_extension_the_server_lacks_is_named_with_who_has_it(project: Project
 
 def test_an_extension_that_a_schema_file_wants_is_named_too(project: Project) -> None:
     schema = "CREATE TABLE a (id int);\nCREATE EXTENSION no_such_extension;\n"
-    project.configure(
-        '[tool.realstack.postgres]\nproviders = ["wheel"]\nschema = ["schema.sql"]\n', schema=schema
-    )
+    project.configure('[tool.realstack.postgres]\nproviders = ["wheel"]\nschema = ["schema.sql"]\n', schema=schema)
     project.write(test_one=ONE)
 
     result = project.run_pytest("--require-services")
@@ -112,7 +116,10 @@ settings = {requirepass = "right"}
 
 def test_a_url_with_a_wrong_password_is_refused_without_telling_it(project: Project, tmp_path: Path) -> None:
     guarded = Project(tmp_path / "guarded", project.env)
-    hba = guarded.file("pg_hba.conf", "local all all trust\nhost all guest 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n")
+    hba = guarded.file(
+        "pg_hba.conf",
+        "local all all trust\nhost all guest 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n",
+    )
     hba.chmod(0o644)
     for folder in (hba.parent, *hba.parents):
         if str(folder).startswith("/tmp/"):
@@ -312,7 +319,7 @@ def test_a_postgres_killed_in_a_test_fails_that_test_and_the_next_has_a_fresh_on
     assert outcomes["failed"] == 1
     said = result.stdout.str()
     assert re.search(r"(ERROR|FAILED) test_killed\.py::test_killed", said)
-    assert "postgres" in said and "died" in said and "its last log lines" in said
+    assert re.search(r"postgres [\d.]+ died .*; its last log lines:", said)
     assert "database system is ready to accept connections" in said.partition("its last log lines")[2]
     assert "the next test gets a fresh server" in said
 
@@ -407,7 +414,6 @@ def test_an_app_that_dies_in_a_test_fails_that_test_and_lives_again_in_the_next(
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 SMALL = "mount -t tmpfs -o size=16m tmpfs /dev/shm && exec"
-MISSING = "mount -t tmpfs tmpfs /dev && for each in null zero random urandom; do mknod /dev/$each c 1 1 2>/dev/null; done; exec"
 NONE = "mkdir -p $TMPDIR/nothing && mount --bind $TMPDIR/nothing /dev/shm && exec"
 
 
@@ -416,7 +422,9 @@ NONE = "mkdir -p $TMPDIR/nothing && mount --bind $TMPDIR/nothing /dev/shm && exe
 def test_without_room_in_memory_the_data_goes_to_disk_and_that_is_said(
     project: Project, tmp_path: Path, mount: str
 ) -> None:
-    project.write(test_one=ONE, test_two="async def test_two(real_clickhouse): await real_clickhouse.execute('SELECT 1')")
+    project.write(
+        test_one=ONE, test_two="async def test_two(real_clickhouse): await real_clickhouse.execute('SELECT 1')"
+    )
     pytest_here = f'{mount} "$0" -m pytest "$@"'
 
     result = project.run("unshare", "--mount", "sh", "-c", pytest_here, sys.executable, TMPDIR=str(tmp_path))

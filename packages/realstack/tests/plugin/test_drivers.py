@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from ..fix_project import Project
+from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
 
 
 def test_sqlalchemy_engines_of_both_kinds_live_through_many_tests(project: Project) -> None:
@@ -25,7 +25,8 @@ def test_sqlalchemy_engines_of_both_kinds_live_through_many_tests(project: Proje
 
         @pytest.fixture(scope="session")
         def engine(postgres_dsn):
-            engine = sqlalchemy.create_engine(postgres_dsn.replace("postgresql://", "postgresql+psycopg://"), pool_size=3)
+            url = postgres_dsn.replace("postgresql://", "postgresql+psycopg://")
+            engine = sqlalchemy.create_engine(url, pool_size=3)
             yield engine
             engine.dispose()
 

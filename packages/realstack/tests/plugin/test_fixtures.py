@@ -1,6 +1,6 @@
 """Every fixture, from sync and async tests: it gives what it promises, on a service that really runs."""
 
-from ..fix_project import Project
+from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
 
 APP = """
 import json
@@ -62,7 +62,8 @@ def test_the_postgres_fixtures_give_one_database_of_this_tests_own(project: Proj
         async def test_methods(real_postgres):
             assert await real_postgres.execute("INSERT INTO users (email) VALUES ($1)", "a@b") == "INSERT 0 1"
             await real_postgres.executemany("INSERT INTO users (email) VALUES ($1)", [("c@d",), ("e@f",)])
-            assert [row["email"] for row in await real_postgres.fetch("SELECT * FROM users ORDER BY id")] == ["a@b", "c@d", "e@f"]
+            rows = await real_postgres.fetch("SELECT * FROM users ORDER BY id")
+            assert [row["email"] for row in rows] == ["a@b", "c@d", "e@f"]
             assert (await real_postgres.fetchrow("SELECT * FROM users WHERE id = $1", 2))["email"] == "c@d"
             assert await real_postgres.fetchval("SELECT count(*) FROM plans") == 2
             with pytest.raises(asyncpg.UniqueViolationError):
@@ -237,7 +238,8 @@ def test_real_services_starts_only_what_is_touched(project: Project) -> None:
             assert (await socket.receive_json())["users"] == []
 
         def test_all_run(_realstack):
-            assert [each.key.service for each in _realstack.stack.running()] == ["postgres", "redis", "clickhouse", "app"]
+            running = [each.key.service for each in _realstack.stack.running()]
+            assert running == ["postgres", "redis", "clickhouse", "app"]
         """,
     )
 

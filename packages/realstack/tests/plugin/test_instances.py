@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ..fix_project import Project
+from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
 
 NAMED = """
 [tool.realstack.postgres]
@@ -116,7 +116,9 @@ def test_the_suite_runs_on_each_version_that_is_asked_for(project: Project) -> N
         """
     )
 
-    result = project.run_pytest("--postgres-version", "18,16", "-v", "--junit-xml", "report.xml", "-o", "junit_family=xunit1")
+    result = project.run_pytest(
+        "--postgres-version", "18,16", "-v", "--junit-xml", "report.xml", "-o", "junit_family=xunit1"
+    )
 
     result.assert_outcomes(passed=7)
     ran_on = re.findall(r'name="ran_on" value="(\d+)', (project.folder / "report.xml").read_text())

@@ -1,10 +1,10 @@
-"""Options and switches: what is skipped is counted, what must run fails, what is unknown is refused, nothing starts early."""
+"""Options and switches: what is skipped is counted, what must run fails, what is unknown is refused."""
 
 import dataclasses
 
 import pytest
 
-from ..fix_project import Project
+from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
 
 FOUR = """
 def test_plain():
@@ -102,14 +102,18 @@ class Refusal:
 
 
 REFUSALS = [
-    Refusal(id="key", toml='[tool.realstack]\nisolaton = "reset"', words=("'isolaton'", "pyproject.toml", "'isolation'")),
+    Refusal(
+        id="key", toml='[tool.realstack]\nisolaton = "reset"', words=("'isolaton'", "pyproject.toml", "'isolation'")
+    ),
     Refusal(
         id="key of a service",
         toml='[tool.realstack.postgres]\nverison = "16"',
         words=("'postgres.verison'", "pyproject.toml", "'postgres.version'"),
     ),
     Refusal(id="variable", env={"REALSTACK_ISOLATON": "reset"}, words=("REALSTACK_ISOLATON", "REALSTACK_ISOLATION")),
-    Refusal(id="option value", arguments=("--isolation", "rest"), words=("isolation", "'rest'", "--isolation", "reset")),
+    Refusal(
+        id="option value", arguments=("--isolation", "rest"), words=("isolation", "'rest'", "--isolation", "reset")
+    ),
     Refusal(
         id="value",
         toml='[tool.realstack]\nstart_timeout_s = "soon"',

@@ -2,7 +2,7 @@
 
 import sys
 
-from ..fix_project import Project
+from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
 
 
 def test_testcase_classes_get_fixtures_and_leave_nothing(project: Project) -> None:
