@@ -64,7 +64,7 @@ def _row(each: Figure, first: float) -> str:
     if each.target_p95 is not None:
         target += f", p95 {_number(each.target_p95)}"
     verdict = {None: "", True: "reached", False: "**not reached**"}[each.reached]
-    ratio = f"{each.median / first:.2g} ×" if first > 0 else ""  # noqa: RUF001  the sign for times
+    ratio = f"{_number(each.median / first)} ×" if first > 0 else ""  # noqa: RUF001  the sign for times
     numbers = f"{_number(each.median)} | {half} | {_number(each.p95)} | {len(each.values)} | {ratio}"
     return f"| {name} | {numbers} | {target} | {verdict} |"
 

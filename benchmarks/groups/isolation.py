@@ -29,7 +29,7 @@ def isolation_ms(sessions: Iterable[Session]) -> list[float]:
 
 def _measure_size(bench: Bench, size: int) -> list[Table]:
     tests, few = bench.pick(200, 40), bench.pick(60, 14)
-    slow_s = bench.pick(4, 1)
+    slow_s = bench.pick(3, 1)
     kit = [
         Case(name="realstack reset", suite=kit_suite("reset", "reset", tables=size), tests=tests),
         Case(

@@ -29,7 +29,7 @@ def measure(bench: Bench) -> list[Table]:
             Case(name=f"{name}, -n {count}", suite=suite, tests=tests, arguments=arguments)
             for name, suite in suites.items()
         ]
-        peer = Case(name=f"pytest-postgresql, -n {count}", suite=peer_suite(_TABLES), as_user=True, limit_s=5)
+        peer = Case(name=f"pytest-postgresql, -n {count}", suite=peer_suite(_TABLES), as_user=True, limit_s=3)
         cases.append(dataclasses.replace(peer, tests=tests, arguments=arguments))
     alone = bench.pick(60, 20)
     cases.append(Case(name="realstack, no xdist", suite=kit, tests=alone))
