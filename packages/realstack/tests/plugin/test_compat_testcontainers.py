@@ -14,6 +14,7 @@ import redis
 import sqlalchemy
 
 from realstack.compat import CompatWarning
+from realstack.compat.testcontainers._image import wanted_version
 from realstack.compat.testcontainers.clickhouse import ClickHouseContainer
 from realstack.compat.testcontainers.community.postgres import PostgresContainer as NewerName
 from realstack.compat.testcontainers.postgres import PostgresContainer
@@ -100,11 +101,15 @@ def test_a_container_begins_empty_and_ends_with_its_block(postgres: PostgresCont
         with psycopg.connect(url) as session:
             session.execute("CREATE TABLE mine (x int)")
             session.execute("CREATE ROLE visitor")
+            (gone,) = session.execute("SHOW data_directory").fetchone()
         with psycopg.connect(postgres.get_connection_url(driver=None)) as beside:
             assert beside.execute("SELECT to_regclass('mine')").fetchone() == (None,)
             assert beside.execute("SELECT count(*) FROM pg_roles WHERE rolname = 'visitor'").fetchone() == (0,)
+            (data,) = beside.execute("SHOW data_directory").fetchone()
         assert b"database system is ready" in other.get_logs()[0]
 
+    assert Path(data).exists()
+    assert not Path(gone).exists()
     assert other.status == "not_started"
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)
@@ -171,6 +176,21 @@ def test_clickhouse_answers_by_http() -> None:
         client.close()
         with pytest.raises(CompatRefused, match="without the native protocol"):
             container.get_connection_url()
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("postgres", None),
+        ("postgres:latest", None),
+        ("postgres:alpine", None),
+        ("docker.io/library/postgres:16.4-bookworm@sha256:ab", "16.4"),
+        ("pgvector/pgvector:pg17", "17"),
+        ("pgvector/pgvector:0.8.0-pg16", "16"),
+    ],
+)
+def test_the_image_says_which_version_is_wanted(image: str, version: str | None) -> None:
+    assert wanted_version(image, {"postgres": "plain", "pgvector/pgvector": "pg"}) == version
 
 
 def test_a_version_nobody_has_is_refused() -> None:

@@ -45,6 +45,8 @@ class Container:
         self.volumes: list[tuple[Path, str]] = []
         self._command: str | list[str] | None = command
         self._server: Server | None = None
+        #: Where the running server keeps its data.
+        self._data: Path | None = None
         for host, inside, mode in volumes:
             self.with_volume_mapping(host, inside, mode)
         if network is not None:
@@ -77,7 +79,11 @@ class Container:
                 say_once(
                     f"{type(self).__name__}: {name} in its environment is passed over: the server does not read it"
                 )
-            self._server = self._start()
+            try:
+                self._server = self._start()
+            except BaseException:
+                self._delete_data()
+                raise
         return self
 
     def stop(self, force: bool = True, delete_volume: bool = True) -> None:  # noqa: FBT001, FBT002  the original's
@@ -91,6 +97,7 @@ class Container:
         server, self._server = self._server, None
         if server is not None:
             server.stop()
+        self._delete_data()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -202,6 +209,14 @@ class Container:
 
     def _start(self) -> "Server":
         raise NotImplementedError(f"{type(self).__name__} does not say how to start")
+
+    def _delete_data(self) -> None:
+        """Free the memory now: a suite may start a container for every test, and the run ends with the process only."""
+        import shutil
+
+        data, self._data = self._data, None
+        if data is not None:
+            shutil.rmtree(data, ignore_errors=True)
 
     def _started(self) -> "Server":
         if self._server is None:

@@ -93,7 +93,8 @@ class ClickHouseContainer(Container):
         for path, inside in self.volumes:
             raise self._refuse_volume(path, inside, "run the SQL after start()")
         run = own_run()
-        server = self._server_in(run, run.new_data_folder(need_bytes=_NEED_BYTES).path)
+        self._data = run.new_data_folder(need_bytes=_NEED_BYTES).path
+        server = self._server_in(run, self._data)
         server.start()
         try:
             create_database(server.endpoint, self.dbname)

@@ -107,7 +107,8 @@ class PostgresContainer(Container):
             path=run.environ.get("PATH", ""),
         )
         name = next_name("pg")
-        folder, data = run.new_folder(name), run.new_data_folder(need_bytes=_NEED_BYTES).path
+        folder, self._data = run.new_folder(name), run.new_data_folder(need_bytes=_NEED_BYTES).path
+        data = self._data
         cache, log = run.config.cache_folder, folder / "postgres.log"
         make_cluster(installation, data=data, cache=cache, supervisor=run.supervision, log=folder / "initdb.log")
         self._ask_for_password(data)
