@@ -48,13 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="realstack beside its peers, in one run")
-    parser.add_argument(
-        "names", nargs="*", choices=[[], *_GROUPS], metavar="NAME", help=f"of {', '.join(_GROUPS)}; none: all"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_GROUPS)}; none: all")
     parser.add_argument("--quick", action="store_true", help="in 90 seconds, to see that it works; not for quoting")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures for programs")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the figures for people, as Markdown")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in _GROUPS]:
+        parser.error(f"names={unknown!r} must be of {sorted(_GROUPS)!r}")
+    return options
 
 
 def _write(file: Path | None, text: str) -> None:

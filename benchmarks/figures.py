@@ -15,7 +15,8 @@ class Figure:
     values: tuple[float, ...]
     target: float | None = None
     target_p95: float | None = None
-    note: str = ""
+    #: Median of setup, test and teardown together, where the values are setup and teardown alone.
+    whole: float | None = None
 
     @property
     def median(self) -> float:
@@ -44,7 +45,7 @@ class Figure:
             "target": self.target,
             "target_p95": self.target_p95,
             "reached": self.reached,
-            "note": self.note,
+            "whole": self.whole,
         }
 
 
@@ -75,9 +76,16 @@ def figure(
     ours: bool = False,
     target: float | None = None,
     target_p95: float | None = None,
-    note: str = "",
+    whole: Sequence[float] = (),
 ) -> Figure:
-    """Return a figure; *values* must not be empty."""
+    """Return a figure; *values* must not be empty; *whole* is what its median is shown of, beside them."""
     if not values:
         raise ValueError(f"values={values!r} of {case!r} must not be empty")
-    return Figure(case=case, ours=ours, values=tuple(values), target=target, target_p95=target_p95, note=note)
+    return Figure(
+        case=case,
+        ours=ours,
+        values=tuple(values),
+        target=target,
+        target_p95=target_p95,
+        whole=statistics.median(whole) if whole else None,
+    )

@@ -48,15 +48,17 @@ def _section(table: Table) -> list[str]:
     lines = [f"## {table.title} ({table.number})", ""]
     if table.explanation:
         lines += [table.explanation, ""]
+    has_whole = any(each.whole is not None for each in table.figures)
+    whole, align = (" whole test |", " ---: |") if has_whole else ("", "")
     lines += [
-        f"| {table.unit} | median | middle half | p95 | n | ratio | target | |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        f"| {table.unit} | median | middle half | p95 | n | ratio |{whole} target | |",
+        f"| --- | ---: | ---: | ---: | ---: | ---: |{align} ---: | --- |",
     ]
     first = table.figures[0].median
-    return [*lines, *(_row(each, first) for each in table.figures), ""]
+    return [*lines, *(_row(each, first, has_whole=has_whole) for each in table.figures), ""]
 
 
-def _row(each: Figure, first: float) -> str:
+def _row(each: Figure, first: float, *, has_whole: bool) -> str:
     plain = each.to_plain()
     name = f"**{each.case}**" if each.ours else each.case
     half = f"{_number(plain['q1'])} – {_number(plain['q3'])}"  # noqa: RUF001  a dash between two numbers
@@ -66,6 +68,8 @@ def _row(each: Figure, first: float) -> str:
     verdict = {None: "", True: "reached", False: "**not reached**"}[each.reached]
     ratio = f"{_number(each.median / first)} ×" if first > 0 else ""  # noqa: RUF001  the sign for times
     numbers = f"{_number(each.median)} | {half} | {_number(each.p95)} | {len(each.values)} | {ratio}"
+    if has_whole:
+        numbers += f" | {'' if each.whole is None else _number(each.whole)}"
     return f"| {name} | {numbers} | {target} | {verdict} |"
 
 

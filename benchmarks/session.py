@@ -27,6 +27,11 @@ class Worker:
         return [(setup + teardown) * 1000 for setup, _call, teardown in self.tests[1:-1]]
 
     @property
+    def whole_ms(self) -> list[float]:
+        """Everything of each test, the first and the last left out."""
+        return [sum(phases) * 1000 for phases in self.tests[1:-1]]
+
+    @property
     def call_ms(self) -> list[float]:
         """The body of each test, the first and the last left out."""
         return [call * 1000 for _setup, call, _teardown in self.tests[1:-1]]
@@ -67,13 +72,16 @@ def run_session(
         result: a path nobody else writes to.
 
     Raises:
-        SessionFailed: a test failed, or none ran.
+        SessionFailed: a test failed, none ran, or it took too long.
     """
     command = [*prefix, sys.executable, "-m", "pytest", "-q", f"--bench-result={result}", *arguments]
     spawned = time.monotonic()
-    done = subprocess.run(
-        command, cwd=folder, env=dict(env), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=dict(env), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SessionFailed(f"{folder.name}: not over after {_TIMEOUT_S:g} s") from error
     wall_s = time.monotonic() - spawned
     workers = _read(result)
     if done.returncode not in (0, _INTERRUPTED) or not any(worker.tests for worker in workers):

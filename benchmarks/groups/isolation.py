@@ -9,7 +9,8 @@ from benchmarks.session import Session
 
 _EXPLANATION = (
     "Setup and teardown of each test together, whatever plugins and fixtures do in them; the first and the last test "
-    "of a session are left out. Each test inserts a row with a unique value, commits, and counts the rows."
+    "of a session are left out. Each test inserts a row with a unique value, commits, and counts the rows; "
+    "the column *whole test* has that in it."
 )
 
 
@@ -25,6 +26,11 @@ def measure_sizes(bench: Bench) -> list[Table]:
 def isolation_ms(sessions: Iterable[Session]) -> list[float]:
     """Return every counted test's isolation of all *sessions* and their workers."""
     return [ms for session in sessions for worker in session.workers for ms in worker.isolation_ms]
+
+
+def whole_ms(sessions: Iterable[Session]) -> list[float]:
+    """Return every counted test's setup, body and teardown together."""
+    return [ms for session in sessions for worker in session.workers for ms in worker.whole_ms]
 
 
 def _measure_size(bench: Bench, size: int) -> list[Table]:
@@ -66,7 +72,7 @@ def _measure_size(bench: Bench, size: int) -> list[Table]:
 def _shared_table(size: int, sessions: Mapping[str, Sequence[Session]]) -> Table:
     names = [name for name in sessions if "clone" not in name and name != "pytest-postgresql"]
     targets = {"realstack reset": (0.5, 1.0), "realstack transaction": (0.5, None)}
-    figures = [_figure(name, isolation_ms(sessions[name]), *targets.get(name, (None, None))) for name in names]
+    figures = [_figure(name, sessions[name], *targets.get(name, (None, None))) for name in names]
     return Table(
         number="N2, N3",
         title=f"One database for all tests, {size} tables",
@@ -79,10 +85,10 @@ def _shared_table(size: int, sessions: Mapping[str, Sequence[Session]]) -> Table
 def _own_table(size: int, sessions: Mapping[str, Sequence[Session]]) -> Table:
     figures: list[Figure] = []
     for name, target in (("realstack clone, tests of 60 ms", 5.0), ("realstack clone, tests back to back", 20.0)):
-        whole = isolation_ms(sessions[name])
-        figures.append(_figure(name, whole))
-        figures.append(_figure(f"{name}, without psycopg's connect", _without_connect(sessions[name]), target))
-    figures.append(_figure("pytest-postgresql", isolation_ms(sessions["pytest-postgresql"])))
+        figures.append(_figure(name, sessions[name]))
+        rest = _without_connect(sessions[name])
+        figures.append(figure(f"{name}, without psycopg's connect", rest, ours=True, target=target))
+    figures.append(_figure("pytest-postgresql", sessions["pytest-postgresql"]))
     return Table(
         number="N4",
         title=f"A database for each test, {size} tables",
@@ -111,10 +117,7 @@ def measure_rows(bench: Bench) -> list[Table]:
         by_hand = hand_suite(bench, "rollback", tables=size, rows=50, test="test_three_tables")
         cases.append(Case(name=f"rollback by hand, {size} tables", suite=by_hand, tests=tests))
     sessions = bench.run_side_by_side(cases, repetitions=bench.pick(3, 1))
-    figures = [
-        _figure(name, isolation_ms(each), 1.3 if name.startswith("realstack") else None)
-        for name, each in sessions.items()
-    ]
+    figures = [_figure(name, each, 1.3 if name.startswith("realstack") else None) for name, each in sessions.items()]
     return [
         Table(
             number="N3",
@@ -126,5 +129,7 @@ def measure_rows(bench: Bench) -> list[Table]:
     ]
 
 
-def _figure(name: str, values: Sequence[float], target: float | None = None, p95: float | None = None) -> Figure:
-    return figure(name, values, ours=name.startswith("realstack"), target=target, target_p95=p95)
+def _figure(name: str, sessions: Sequence[Session], target: float | None = None, p95: float | None = None) -> Figure:
+    ours = name.startswith("realstack")
+    values, whole = isolation_ms(sessions), whole_ms(sessions)
+    return figure(name, values, ours=ours, target=target, target_p95=p95, whole=whole)
