@@ -38,6 +38,8 @@ class Stack:
         self._owner = owner
         self._services: dict[ServiceKey, WorkerService] = {}
         self._test = ""
+        #: The test that was ended last: a wider fixture may end with it, a little later.
+        self._ended = ""
 
     # --- opening and closing ------------------------------------------------------------------------------------------
 
@@ -186,6 +188,7 @@ class Stack:
             IsolationBroken: with ``verify_isolation``, a service differs from its baseline afterwards.
             ExceptionGroup: more than one of these.
         """
+        test = self._test = self._test or self._ended
         outcomes: list[ResetOutcome] = []
         problems: list[Exception] = []
         for service in self._in_order():
@@ -198,7 +201,7 @@ class Stack:
                 self._verify(service)
             except Exception as error:  # noqa: BLE001  every service must get its turn; all are raised below
                 problems.append(error)
-        self._test = ""
+        self._test, self._ended = "", test
         if len(problems) == 1:
             raise problems[0]
         if problems:

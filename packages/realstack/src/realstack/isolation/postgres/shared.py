@@ -150,7 +150,7 @@ class SharedState:
         slots = self._session.query("SELECT slot_name, datoid FROM pg_replication_slots WHERE NOT temporary")
         return _Snapshot(
             rows={name: self._rows(name) for name in self._catalogues},
-            databases=self._column("SELECT datname FROM pg_database WHERE datconnlimit <> $1", MARK),
+            databases=self._column("SELECT datname FROM pg_database WHERE datconnlimit NOT IN ($1, -2)", MARK),
             tablespaces=self._column("SELECT spcname FROM pg_tablespace"),
             slots=frozenset((name or "", database or "") for name, database in slots),
             settings=self._settings(),
