@@ -55,7 +55,7 @@ class Needs:
 
     def is_real_services_test(self, fixtures: Iterable[str]) -> bool:
         """True when any of *fixtures* is one of the kit's."""
-        return any(name in self._services for name in fixtures)
+        return any(self.is_own(name) for name in fixtures)
 
     def is_own(self, fixture: str) -> bool:
         """True for a fixture of the kit: what it does is no state of the tests'."""

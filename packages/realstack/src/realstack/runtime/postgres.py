@@ -149,7 +149,7 @@ class PostgresService(WorkerService):
     def keep(self, test: str) -> ResetOutcome | None:
         """Copy what the failed *test* left into a database of its own, then put the test's database back."""
         admin = self.server.endpoint.with_database("postgres")
-        name = f"kept_{self._slot.number if self._slot else 0}_{len(self.kept) + 1}"
+        name = f"kept_{self.key.label}_{self._slot.number if self._slot else 0}_{len(self.kept) + 1}".replace("-", "_")
         with Connection(admin) as connection:
             end_sessions(connection, self.endpoint.database or "")
             copy_database(connection, self.endpoint.database or "", name, timeout_s=_KEEP_TIMEOUT_S)
