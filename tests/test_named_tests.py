@@ -1,4 +1,4 @@
-"""The tests that must exist by name: those written are there, in the file and class the list gives; the rest only gets fewer."""
+"""The tests that must exist by name: those written are where the list says; those that are not only get fewer."""
 
 import ast
 from collections import Counter

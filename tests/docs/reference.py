@@ -21,9 +21,9 @@ def configuration() -> str:
     """Every setting with its default and its meaning, read off the configuration classes."""
     parts = [
         "# Configuration\n",
-        "`[tool.realstack]` in `pyproject.toml`, then `.env.test`, then the environment, then the command line; the later wins. A key is "
-        "written `postgres.version`; in the environment it is `REALSTACK_POSTGRES_VERSION`. Unknown keys are errors. `realstack doctor` "
-        "shows each value with its source.\n",
+        "`[tool.realstack]` in `pyproject.toml`, then `.env.test`, then the environment, then the command line; the "
+        "later wins. A key is written `postgres.version`; in the environment it is `REALSTACK_POSTGRES_VERSION`. "
+        "Unknown keys are errors. `realstack doctor` shows each value with its source.\n",
         *_settings("tool.realstack", Config, skip={"root", "sources", *SERVICES}),
     ]
     for service, owner in SERVICES.items():
@@ -35,8 +35,8 @@ def error_tree() -> str:
     """Every error the kit raises, with its text and remedy."""
     parts = [
         "# Errors\n",
-        "All derive from `realstack.errors.RealstackError`, carry their facts as fields, and can be pickled. In the texts below "
-        "`{self.x}` stands for the field `x`.\n",
+        "All derive from `realstack.errors.RealstackError`, carry their facts as fields, and can be pickled. In the "
+        "texts below `{self.x}` stands for the field `x`.\n",
     ]
     for kind in sorted(_tree(RealstackError), key=lambda kind: kind.__name__):
         parts.append(f"## {kind.__name__}\n\n{inspect.getdoc(kind)}\n")

@@ -1,6 +1,6 @@
 """Wider fixtures add state that their tests share; it is put back to, stacks, and is gone with the fixture."""
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 LOOK = """
 import psycopg

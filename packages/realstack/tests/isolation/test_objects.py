@@ -2,7 +2,7 @@
 
 import pytest
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 ZOO = """
 CREATE TABLE plain (id serial PRIMARY KEY, name text);

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 #: Each test is a writer and the reader of every other: it finds everything at its baseline and then changes all of it.
 PAIRS = """

@@ -13,8 +13,8 @@ import pytest
 
 from realstack._core.waiting import NotReady, wait_until
 
-from ..fix_life import TELL, assert_nothing_left, end, is_running  # noqa: TID252  importlib mode gives tests no absolute name
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_life import TELL, assert_nothing_left, end, is_running
+from ..fix_project import Project
 
 SUITE = """
 import os

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ..fix_life import TELL, assert_nothing_left  # noqa: TID252  importlib mode gives tests no absolute name
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_life import TELL, assert_nothing_left
+from ..fix_project import Project
 
 SUITE = """
 import os

@@ -12,7 +12,7 @@ import pytest
 import realstack
 from realstack._core.waiting import NotReady, wait_until
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 from .test_fixtures import APP, WITH_APP
 
 ONE = "async def test_one(real_postgres): assert await real_postgres.fetchval('SELECT 1') == 1\n"

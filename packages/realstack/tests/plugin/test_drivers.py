@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 
 def test_sqlalchemy_engines_of_both_kinds_live_through_many_tests(project: Project) -> None:

@@ -1,6 +1,6 @@
 """Every fixture, from sync and async tests: it gives what it promises, on a service that really runs."""
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 APP = """
 import json

@@ -1,6 +1,6 @@
 """Django and Alembic: their migrations make the template, their own test cases work on the kit's database."""
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 DJANGO = """
 [tool.realstack.postgres]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 #: Sees every process, socket and folder this Python makes, whoever makes it.
 WATCH = """

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 NAMED = """
 [tool.realstack.postgres]

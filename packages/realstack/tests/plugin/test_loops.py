@@ -2,7 +2,7 @@
 
 import pytest
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 WRITE_AND_LOOK = """
     assert await real_postgres.fetchval("SELECT count(*) FROM users") == 0

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 FAILING = """
 import pytest

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 FOUR = """
 def test_plain():

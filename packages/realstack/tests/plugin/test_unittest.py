@@ -2,7 +2,7 @@
 
 import sys
 
-from ..fix_project import Project  # noqa: TID252  importlib mode gives tests no absolute name
+from ..fix_project import Project
 
 
 def test_testcase_classes_get_fixtures_and_leave_nothing(project: Project) -> None:
