@@ -26,4 +26,4 @@ def _await_end(descriptor: int) -> None:
     select.select([descriptor], [], [])
     os.kill(os.getpid(), signal.SIGINT)
     threading.Event().wait(_GRACE_S)
-    return
+    os._exit(1)
