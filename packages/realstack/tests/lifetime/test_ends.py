@@ -32,6 +32,7 @@ def test_waits(told, postgres_dsn):
     # in the middle of a transaction that holds a lock, on a connection nobody closes
     connection = psycopg.connect(postgres_dsn)
     connection.execute("LOCK TABLE users")
+    FIRST
     (ROOM / f"{os.getpid()}.ready").touch()
     threading.Event().wait(60)
 
@@ -98,9 +99,12 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
         end(process)
 
 
-def start_suite(project: Project, started: list[subprocess.Popen[str]], *arguments: str, ready: int = 1) -> Victim:
+def start_suite(
+    project: Project, started: list[subprocess.Popen[str]], *arguments: str, ready: int = 1, first_of_all: str = "pass"
+) -> Victim:
     """Start a suite that hangs in the middle of a test."""
-    project.write(conftest=TELL, test_life=f"from conftest import ROOM\n{SUITE}")
+    suite = SUITE.replace("FIRST", first_of_all)
+    project.write(conftest=TELL, test_life=f"import signal\nfrom conftest import ROOM\n{suite}")
     started.append(project.start("-p", "no:timeout", "-p", "no:faulthandler", *arguments))
     return watch(project, started[-1], ready=ready)
 
@@ -125,6 +129,16 @@ def test_nothing_is_left_when_the_controller_of_workers_ends(project: Project, s
 
     victim.assert_nothing_left()
     assert not any(is_running(told["worker"]) for told in victim.told)
+
+
+def test_workers_that_ignore_an_interrupt_end_with_their_controller_too(project: Project, started) -> None:
+    victim = start_suite(
+        project, started, "-n", "2", ready=2, first_of_all="signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    )
+
+    victim.process.kill()
+
+    victim.assert_nothing_left()
 
 
 def test_ctrl_c_on_the_terminal_reaches_all_and_leaves_nothing(project: Project, started) -> None:
@@ -226,7 +240,7 @@ def test_a_hundred_controllers_in_a_row_are_killed_and_leave_nothing(project: Pr
 
 def kill_in_a_row(project: Project, started, *, rounds: int) -> None:
     """Kill a run in the middle of starting or working, each time at another moment."""
-    project.write(conftest=TELL, test_life=f"from conftest import ROOM\n{SUITE}")
+    project.write(conftest=TELL, test_life="from conftest import ROOM\n" + SUITE.replace("FIRST", "pass"))
     room = project.folder / "told"
     for number in range(rounds):
         for old in room.glob("*"):
