@@ -360,6 +360,35 @@ def test_a_redis_killed_in_a_test_fails_that_test_and_the_next_has_a_fresh_one(p
     assert_said(result, "ERROR test_killed.py::test_killed", "redis", "died", "its last log lines")
 
 
+def test_a_clickhouse_killed_in_a_test_fails_that_test_and_the_next_has_a_fresh_one(project: Project) -> None:
+    project.configure('[tool.realstack.clickhouse]\nschema = ["events.sql"]\n')
+    project.file("events.sql", "CREATE TABLE events (id UInt64) ENGINE = MergeTree ORDER BY id;")
+    project.write(
+        test_killed="""
+        import os
+        import signal
+
+
+        async def test_killed(real_clickhouse, _realstack):
+            await real_clickhouse.insert("events", [(1,)])
+            pid = _realstack.stack.clickhouse.server.pid
+            os.kill(pid, signal.SIGKILL)
+            while os.path.exists(f"/proc/{pid}"):
+                pass
+
+
+        async def test_after(real_clickhouse, clickhouse_url):
+            assert await real_clickhouse.execute("SELECT count() FROM events") == [(0,)]
+            assert real_clickhouse.url == clickhouse_url
+        """
+    )
+
+    result = project.run_pytest()
+
+    result.assert_outcomes(passed=2, errors=1)
+    assert_said(result, "ERROR test_killed.py::test_killed", "clickhouse", "died")
+
+
 # --- the app ----------------------------------------------------------------------------------------------------------
 
 

@@ -46,8 +46,10 @@ class Baselines:
 
     def renew(self) -> None:
         """End every wide fixture that was given a service, to be set up again: a server died with what they wrote."""
-        for level in tuple(reversed(self._levels)):
-            if level.services and level in self._levels:
+        levels, self._levels = self._levels, [level for level in self._levels if not level.services]
+        for level in reversed(levels):
+            if level.services:
+                self._release(level)
                 level.fixturedef.finish(level.request)  # type: ignore[arg-type]  # a wide fixture's is a SubRequest
         while self._addresses:
             fixturedef, request = self._addresses.pop()
@@ -73,12 +75,17 @@ class Baselines:
             if above.services:
                 above.fixturedef.finish(above.request)  # type: ignore[arg-type]  # as above
         self._levels.remove(level)
-        stack.run.pools.subtract(level.services)
+        self._release(level)
         try:
             self._settle()
         finally:
             stack.pop(level.name)
             stack.begin_again()
+
+    def _release(self, level: _Level) -> None:
+        stack = self._stack()
+        if stack is not None:
+            stack.run.pools.subtract(level.services)
 
     def _services_of(self, fixturedef: pytest.FixtureDef[Any]) -> frozenset[str]:
         through = [level.services for level in self._levels if level.fixturedef.argname in fixturedef.argnames]

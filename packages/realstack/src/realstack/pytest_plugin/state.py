@@ -73,7 +73,7 @@ class State:
         self.test_failed = False
         self._was_put_back = False
         #: The fixtures wider than a test that are set up.
-        self.baselines = Baselines(lambda: self._stack, settle=self._put_back, needs=self.needs)
+        self.baselines = Baselines(lambda: self._stack, settle=self._settle, needs=self.needs)
         #: What could not be had, and why: asked once, told to every test that wants it.
         self._failed: dict[tuple[str, str, str | None], RealstackError] = {}
 
@@ -159,17 +159,20 @@ class State:
             self._stack.begin(test)
 
     def end_test(self) -> None:
-        """Put every running service back; what the test left open is noted, what cannot be put back is raised."""
+        """Put every running service back; what the test left open is noted, what cannot be put back fails the test."""
         try:
             self._put_back()
         except (RealstackError, ExceptionGroup) as error:
-            problems = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
-            if any(isinstance(problem, ServerDied) for problem in problems):
+            if any(isinstance(problem, ServerDied) for problem in _problems(error)):
                 self.baselines.renew()
-            if not all(isinstance(problem, RealstackError) for problem in problems):
-                raise
-            # what a traceback of the kit's would add is nothing to anybody
-            raise pytest.fail.Exception("\n".join(map(str, problems)), pytrace=False) from None
+            raise _failure(error) from None
+
+    def _settle(self) -> None:
+        """Put back before a wider fixture's baseline goes."""
+        try:
+            self._put_back()
+        except (RealstackError, ExceptionGroup) as error:
+            raise _failure(error) from None
 
     def _put_back(self) -> None:
         """Put back; called a second time for one test when a wider fixture ended with it."""
@@ -191,6 +194,18 @@ class State:
                 self.tally.left_running = stack.leave_running()
             else:
                 stack.close()
+
+
+def _problems(error: Exception) -> tuple[Exception, ...]:
+    return error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+
+
+def _failure(error: Exception) -> BaseException:
+    """Return what to raise: what a traceback of the kit's would add to an error of the kit's is nothing to anybody."""
+    problems = _problems(error)
+    if not all(isinstance(problem, RealstackError) for problem in problems):
+        return error
+    return pytest.fail.Exception("\n".join(map(str, problems)), pytrace=False)
 
 
 def _leak_line(test: str, leak: "Leak") -> str:

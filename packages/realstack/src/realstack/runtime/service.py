@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realstack._core.logtail import size_of, tail
 from realstack.abc import Isolation, ResetOutcome, Server
+from realstack.errors import RealstackError
 
 if TYPE_CHECKING:
     from realstack.services.endpoint import Endpoint
@@ -97,7 +98,11 @@ class WorkerService:
     def close(self) -> None:
         """Give back what this process holds; the server itself ends with the run."""
         if self._isolation is not None:
-            self._isolation.close()
+            try:
+                self._isolation.close()
+            except RealstackError:
+                if self.server.is_alive():  # a dead server has nothing left that could be given back
+                    raise
         self._server = self._isolation = None
         self._baselines.clear()
 
