@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_TIMEOUT_S = 180.0
+_TIMEOUT_S = 90.0
 _INTERRUPTED = 2
 
 
@@ -76,17 +77,31 @@ def run_session(
     """
     command = [*prefix, sys.executable, "-m", "pytest", "-q", f"--bench-result={result}", *arguments]
     spawned = time.monotonic()
+    running = subprocess.Popen(
+        command, cwd=folder, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
-        done = subprocess.run(
-            command, cwd=folder, env=dict(env), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SessionFailed(f"{folder.name}: not over after {_TIMEOUT_S:g} s") from error
+        stdout, stderr = running.communicate(timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        running.send_signal(signal.SIGABRT)  # pytest's faulthandler says where every thread stands
+        stdout, stderr = _last_words(running)
+    except BaseException:
+        running.terminate()
+        running.wait()
+        raise
     wall_s = time.monotonic() - spawned
     workers = _read(result)
-    if done.returncode not in (0, _INTERRUPTED) or not any(worker.tests for worker in workers):
-        raise SessionFailed(f"{folder.name}: exit code {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+    if running.returncode not in (0, _INTERRUPTED) or not any(worker.tests for worker in workers):
+        raise SessionFailed(f"{folder.name}: exit code {running.returncode}\n{stdout[-6000:]}\n{stderr[-6000:]}")
     return Session(spawned=spawned, wall_s=wall_s, workers=workers)
+
+
+def _last_words(running: "subprocess.Popen[str]") -> tuple[str, str]:
+    try:
+        return running.communicate(timeout=10.0)
+    except subprocess.TimeoutExpired:  # a server it left behind holds the pipes open
+        running.kill()
+        return "", f"not over after {_TIMEOUT_S:g} s"
 
 
 def _read(result: Path) -> tuple[Worker, ...]:
