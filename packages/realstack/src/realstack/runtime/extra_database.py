@@ -88,6 +88,7 @@ class ExtraPostgresService(PostgresService):
         return next(plan for plan in self._plan.databases if plan.instance == DEFAULT)
 
     def _place(self, shared: SharedServer) -> tuple[Endpoint, str]:
+        self._await_templates(shared)
         admin, _ = super()._place(shared)
         made = template_name(("extra", self._extra.name, *self._extra.made_of))
         self._anchor = str(shared.facts.get("anchor", ""))

@@ -1,6 +1,7 @@
 """PostgreSQL as one test process uses it: a database of its own on the run's server, put back after each test."""
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from realstack._core.digest import digest_of
@@ -14,6 +15,7 @@ from realstack.isolation.postgres.template import clone_database, copy_database,
 from realstack.runtime.foreign import attach_by_url, or_container, share_attached
 from realstack.runtime.plan import DatabasePlan, plan_server
 from realstack.runtime.postgres_server import build_database, start_server
+from realstack.runtime.prepared import await_parts
 from realstack.runtime.run import Run
 from realstack.runtime.service import ServiceKey, WorkerService
 from realstack.runtime.sharing import SharedServer, last_known, share_server
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 #: Another process may be building the template: migrations can take minutes.
 _SHARE_TIMEOUT_S = 660.0
 _KEEP_TIMEOUT_S = 30.0
+_TEMPLATES_TIMEOUT_S = 60.0
 
 
 class PostgresService(WorkerService):
@@ -94,7 +97,13 @@ class PostgresService(WorkerService):
         self._slot = self._slot or take_slot(self._run.folder, f"{self._plan.label}.{self.key.instance}")
         admin, template = self._place(shared)
         server = dataclasses.replace(shared, endpoint=self._take_database(shared, admin, template))
-        self._pool = ClonePool(admin, template, eager=self._strategy == "clone")
+        self._pool = ClonePool(
+            admin,
+            template,
+            eager=self._strategy == "clone",
+            stem=str(shared.facts.get("anchor", "realstack")),
+            ready=lambda: self._await_templates(shared),
+        )
         isolation = open_isolation(
             self._strategy,
             server.endpoint,
@@ -149,7 +158,9 @@ class PostgresService(WorkerService):
     def keep(self, test: str) -> ResetOutcome | None:
         """Copy what the failed *test* left into a database of its own, then put the test's database back."""
         admin = self.server.endpoint.with_database("postgres")
-        name = f"kept_{self.key.label}_{self._slot.number if self._slot else 0}_{len(self.kept) + 1}".replace("-", "_")
+        own = self._pool.stem if self._pool and self.log is None else ""  # on a foreign server it goes with the run
+        number = f"{self._slot.number if self._slot else 0}_{len(self.kept) + 1}"
+        name = f"{own}_kept_{self.key.label}_{number}".replace("-", "_").lstrip("_")
         with Connection(admin) as connection:
             end_sessions(connection, self.endpoint.database or "")
             copy_database(connection, self.endpoint.database or "", name, timeout_s=_KEEP_TIMEOUT_S)
@@ -194,9 +205,15 @@ class PostgresService(WorkerService):
         number = self._slot.number
         name = f"{anchor}_{number}" if anchor else self._database_plan.database_of(number)
         if name not in shared.facts.get("prepared", ()) or self._slot.was_abandoned:
+            self._await_templates(shared)
             drop_database(admin, name)
             clone_database(admin, template, name=name)
         return admin.with_database(name)
+
+    def _await_templates(self, shared: SharedServer) -> None:
+        """Return when the templates are in place: they are unpacked while the first test runs already."""
+        if data := shared.facts.get("data"):
+            await_parts(Path(str(data)), timeout_s=_TEMPLATES_TIMEOUT_S)
 
     def _is_apps(self, port: int) -> bool:
         """A pool that grew during the test is not its leak when the app under test or a wider fixture holds it."""

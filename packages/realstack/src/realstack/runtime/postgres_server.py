@@ -13,11 +13,11 @@ from realstack._core.clock import SYSTEM_CLOCK
 from realstack._core.digest import digest_of
 from realstack._core.filelock import locked
 from realstack.abc import Installation
-from realstack.errors import ArchiveDamaged, ServerStartFailed
+from realstack.errors import ServerStartFailed
 from realstack.isolation.postgres.template import build_template, clone_database, create_extensions, run_files
 from realstack.providers.choice import find_installation
 from realstack.runtime.plan import DatabasePlan, ServerPlan
-from realstack.runtime.prepared import forget_prepared, keep_prepared, open_prepared
+from realstack.runtime.prepared import forget_prepared, keep_prepared, mark_whole, open_prepared
 from realstack.runtime.run import Run
 from realstack.runtime.sharing import SharedServer
 from realstack.services.endpoint import Endpoint
@@ -62,6 +62,7 @@ def start_server(run: Run, plan: ServerPlan, *, port: int | None = None) -> Shar
             "origin": installation.origin,
             "note": "" if place.in_memory else f"data on disk: {place.reason}",
             "prepared": [each.database for each in plan.databases],
+            "data": str(place.path),
         },
     )
 
@@ -92,16 +93,14 @@ class _Starter:
         if unpacking is None:
             return None
         try:
-            server = self._start(database=self._plan.databases[0].database)
-            unpacking.wait()
-        except (ArchiveDamaged, ServerStartFailed):
+            return self._start(database=self._plan.databases[0].database)
+        except ServerStartFailed:
             # files changed on disk, or a setting the server refuses: that one is met, and told, by the next start
-            unpacking.wait_quietly()
+            unpacking.wait()
             forget_prepared(self._prepared)
             rmtree(self._data)
             self._distrust_cache = True
             return None
-        return server
 
     def _start(self, *, database: str = "postgres") -> PostgresServer:
         if self._port is not None:
@@ -148,10 +147,12 @@ class _Starter:
         server.stop(keep_data=True)
         keep_prepared(self._data, self._prepared, later=oids)
         _forget_old(self._prepared)
+        mark_whole(self._data)
         return self._start()
 
     def _oids_wanted_later(self, server: PostgresServer) -> list[str]:
-        first = [plan.database for plan in self._plan.databases]
+        # postgres and template1 are for everybody from the first moment on, as on any server
+        first = {"postgres", "template1", *(plan.database for plan in self._plan.databases)}
         rows = server.connection.query("SELECT oid, datname FROM pg_database")
         return [str(oid) for oid, name in rows if name not in first]
 

@@ -10,45 +10,77 @@ import secrets
 import shutil
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from realstack._core.archive import pack, unpack
+from realstack._core.waiting import NotReady, wait_until
+from realstack.errors import ServerStartFailed
 from realstack.services.postgres.cluster import pack_cluster, unpack_cluster
 
 _MAIN = "main"
 #: In the data folder: the parts that belong to it, one a line.
 _PARTS = "realstack.parts"
+#: In the data folder: there when all parts are; holds what went wrong.
+_DONE = "realstack.parts.done"
 
 
 class Unpacking:
-    """A cluster whose main part is in place and whose other parts are on their way."""
+    """A cluster whose main part is in place and whose other parts are on their way.
+
+    Other processes of the run learn from a file in the data folder when they are there, or why they are not.
+    """
 
     def __init__(self, prepared: Path, data: Path, parts: Collection[str]) -> None:
         self._prepared, self._data, self._parts = prepared, data, parts
-        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="realstack-unpack-parts", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
-        """Return when everything is in place.
-
-        Raises:
-            ArchiveDamaged, OSError: a part could not be unpacked.
-        """
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def wait_quietly(self) -> None:
         """Return when nothing is written any more, whatever came of it."""
         self._thread.join()
 
     def _run(self) -> None:
+        said = ""
         try:
             for part in self._parts:
                 unpack(self._prepared / part, self._data / "base" / part)
-        except BaseException as failure:  # noqa: BLE001  raised again by wait()
-            self._failure = failure
+        except BaseException as failure:  # noqa: BLE001  told to whoever waits for the parts, in any process of the run
+            said = f"{type(failure).__name__}: {failure}"
+            forget_prepared(self._prepared)
+        with suppress(OSError):  # the run is over and its folder gone
+            mark_whole(self._data, problem=said)
+
+
+def mark_whole(data: Path, *, problem: str = "") -> None:
+    """Tell every process of the run that all parts of the cluster in *data* are there, or what went wrong."""
+    draft = data / f"{_DONE}.draft"
+    draft.write_text(problem)
+    draft.rename(data / _DONE)
+
+
+def await_parts(data: Path, *, timeout_s: float) -> None:
+    """Return when every part of the cluster in *data* is in place, whoever of the run unpacks it.
+
+    Raises:
+        ServerStartFailed: a part could not be unpacked; the kept cluster is forgotten, the next run makes a new one.
+        Late: it took longer than *timeout_s* seconds.
+    """
+
+    def look() -> str:
+        try:
+            return (data / _DONE).read_text()
+        except FileNotFoundError as missing:
+            raise NotReady(f"{data} is still being filled") from missing
+
+    if problem := wait_until(look, timeout_s=timeout_s):
+        raise ServerStartFailed(
+            service="PostgreSQL",
+            version="",
+            provider="cache",
+            reason=f"its templates could not be unpacked: {problem}",
+            log_tail="",
+        )
 
 
 def open_prepared(prepared: Path, data: Path) -> Unpacking | None:
@@ -81,8 +113,9 @@ def keep_prepared(data: Path, prepared: Path, *, later: Collection[str]) -> None
         (data / _PARTS).write_text("\n".join(later))
         pack_cluster(data, draft / _MAIN, leave_out=[f"base/{oid}" for oid in later])
         draft.rename(prepared)
-    except FileExistsError:
-        pass
+    except OSError:
+        if not prepared.is_dir():  # it is: another run was quicker, and its cluster is as good
+            raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

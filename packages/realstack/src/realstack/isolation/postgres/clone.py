@@ -24,8 +24,6 @@ from realstack.services.postgres.wire import Connection
 if TYPE_CHECKING:
     from realstack.services.endpoint import Endpoint
 
-_POOL_PREFIX: Final = "realstack_warm_"
-_TRASH_PREFIX: Final = "realstack_trash_"
 _COPY_TIMEOUT_S: Final = 10.0
 
 
@@ -36,7 +34,15 @@ class ClonePool:
     """
 
     def __init__(
-        self, admin: "Endpoint", template: str, *, size: int = 2, eager: bool = True, owns_template: bool = False
+        self,
+        admin: "Endpoint",
+        template: str,
+        *,
+        size: int = 2,
+        eager: bool = True,
+        owns_template: bool = False,
+        stem: str = "realstack",
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
         """Remember what to copy; connections are opened, and copies made, when they are needed.
 
@@ -46,13 +52,16 @@ class ClonePool:
             size: copies kept ready.
             eager: make them now; otherwise from the first ``take`` on, so that a run that needs none pays for none.
             owns_template: drop the template when the pool is closed.
+            stem: what the names of its copies begin with; on a server that is not ours they are cleaned up by it.
+            ready: called before the template is first touched; returns when it can be.
         """
         if size < 1:
             raise ValueError(f"size={size!r} must be at least 1")
         self.admin = admin if admin.database else admin.with_database("postgres")
         self.template = template
+        self.stem, self.await_ready = stem, ready
         self._size, self._owns_template = size, owns_template
-        self._names = _Names()
+        self._names = _Names(stem)
         self._ready: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._work: queue.SimpleQueue[Callable[[Connection], None] | None] = queue.SimpleQueue()
         self._asked = 0
@@ -82,7 +91,7 @@ class ClonePool:
         """
         fresh = self._fresh()
         end_sessions(self.connection, name)
-        trash = self._names.next(_TRASH_PREFIX)
+        trash = self._names.next("trash")
         if self.connection.query("SELECT FROM pg_database WHERE datname = $1", name):  # a test may have dropped it
             rename_database(self.connection, name, trash)
             self.drop(trash)
@@ -122,6 +131,7 @@ class ClonePool:
     def connection(self) -> Connection:
         """The pool's own connection for the foreground."""
         if self._connection is None:
+            self.await_ready()
             self._connection = Connection(self.admin)
             if not is_finished(self._connection, self.template):
                 raise TemplateMissing(template=self.template, server=self.admin.safe_url)
@@ -136,7 +146,7 @@ class ClonePool:
         return name
 
     def _copy(self, connection: Connection) -> str:
-        name = self._names.next(_POOL_PREFIX)
+        name = self._names.next("warm")
         copy_database(connection, self.template, name, timeout_s=_COPY_TIMEOUT_S)
         return name
 
@@ -152,6 +162,7 @@ class ClonePool:
         self._work.put(work)
 
     def _run(self) -> None:
+        self.await_ready()
         with Connection(self.admin) as connection:
             while work := self._work.get():
                 try:
@@ -167,22 +178,22 @@ def copy_as_template(pool: ClonePool, name: str, *, timeout_s: float) -> tuple[C
         The pool, which also drops the template when it is closed; or ``None`` and the reason, when somebody stayed
         connected for *timeout_s* seconds.
     """
-    template = _Names().next("realstack_level_")
+    template = _Names(pool.stem).next("level")
     try:
         copy_database(pool.connection, name, template, timeout_s=timeout_s)
     except TemplateBusy as busy:
         return None, f"{busy.sessions} session(s) were connected when its catalogue was to be copied"
     pool.connection.query(f"ALTER DATABASE {quoted(template)} IS_TEMPLATE true ALLOW_CONNECTIONS false")
-    return ClonePool(pool.admin, template, size=1, eager=False, owns_template=True), ""
+    return ClonePool(pool.admin, template, size=1, eager=False, owns_template=True, stem=pool.stem), ""
 
 
 class _Names:
     """Database names nobody else on this server has: process, a random part, a number."""
 
-    def __init__(self) -> None:
-        self._stem = f"{os.getpid()}_{os.urandom(4).hex()}_"
+    def __init__(self, stem: str) -> None:
+        self._stem, self._own = stem, f"{os.getpid()}_{os.urandom(4).hex()}"
         self._count = 0
 
-    def next(self, prefix: str) -> str:
+    def next(self, kind: str) -> str:
         self._count += 1
-        return f"{prefix}{self._stem}{self._count}"
+        return f"{self._stem}_{kind}_{self._own}_{self._count}"

@@ -66,7 +66,7 @@ class ResetIsolation:
         """
         self._endpoint, self._ours, self._grace_s = endpoint, ours, grace_s
         self._stack = BaselineStack(pool)
-        self._known = Present()
+        self._known, self._is_known = Present(), False
         self._verifier: Verifier | None = None
         self._written: set[str] = set()
         self._resets, self._verifying, self._spare = 0, verifying, spare
@@ -76,8 +76,13 @@ class ResetIsolation:
         self._expected = Unwatched.parse(self._database.unwatched())
 
     def begin(self, test: str) -> None:  # noqa: ARG002  # the promise names the test; the server needs no name
-        """Note who is connected, and holds which advisory locks, before *test*."""
-        self._known = self._database.begin()
+        """Note who is connected, and holds which advisory locks, before *test*.
+
+        Right after a reset that met nobody new there is nothing to ask: who was known before is known still.
+        """
+        if not self._is_known:
+            self._known = self._database.begin()
+        self._is_known = False
 
     def reset(self) -> ResetOutcome:
         """Put the database back to the innermost baseline and say what that took."""
@@ -157,7 +162,7 @@ class ResetIsolation:
 
     def _pristine(self) -> Snapshot:
         pool = self._stack.bottom
-        name = f"realstack_pristine_{self._database.home}"
+        name = f"{pool.stem}_pristine_{self._database.home}"
         try:
             with open_session(pool.take(name)) as session:
                 return Verifier(session).snapshot()
@@ -181,6 +186,7 @@ class ResetIsolation:
         if self._settle_unwatched(answer, leaks, rebuilt=rebuilt):
             rebuilt, reason = True, reason or "its event triggers, its own settings or its large objects were changed"
         self._tidy(answer)
+        self._is_known = not (rebuilt or answer.strangers or leaks)
         return ResetOutcome(
             strategy="clone" if rebuilt else "reset",
             seconds=SYSTEM_CLOCK.now_s() - began,
