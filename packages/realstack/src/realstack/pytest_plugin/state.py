@@ -88,9 +88,15 @@ class State:
     def stack(self) -> "Stack":
         """The stack, opened on first use."""
         if self._stack is None:
+            supervision = None
+            if self._run_folder is None and self.config.stack is None:
+                from realstack.config import read_environment
+                from realstack.runtime.beginning import begin_run
+
+                supervision = begin_run(read_environment())
             from realstack.runtime.detached import open_or_join
 
-            self._stack = open_or_join(self.config, run_folder=self._run_folder)
+            self._stack = open_or_join(self.config, run_folder=self._run_folder, supervision=supervision)
             if self._run_folder is not None:
                 from realstack.pytest_plugin.orphan import end_with_parent
 

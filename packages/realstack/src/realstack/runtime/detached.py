@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from realstack._core.supervision import join_supervisor
+from realstack._core.supervision import Supervision, join_supervisor
 from realstack.config import Config
 from realstack.errors import ConfigInvalid, StackGone, SupervisorLost
 from realstack.runtime.stack import Stack
@@ -30,7 +30,7 @@ class DetachedStack:
     services: tuple[Mapping[str, Any], ...]
 
 
-def open_or_join(config: Config, *, run_folder: Path | None = None) -> Stack:
+def open_or_join(config: Config, *, run_folder: Path | None = None, supervision: Supervision | None = None) -> Stack:
     """Return the stack for a run of tests: the run it is told of, the one the configuration points at, or a new one.
 
     Raises:
@@ -38,7 +38,7 @@ def open_or_join(config: Config, *, run_folder: Path | None = None) -> Stack:
     """
     if run_folder is None and config.stack is not None:
         run_folder = run_folder_of(config.stack, cache_folder=config.cache_folder)
-    return Stack.open(config) if run_folder is None else Stack.join(config, run_folder)
+    return Stack.open(config, supervision=supervision) if run_folder is None else Stack.join(config, run_folder)
 
 
 def leave_running(stack: Stack, name: str) -> DetachedStack:

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realstack._core.folders import open_run_folder
-from realstack._core.supervision import join_supervisor, start_supervisor
+from realstack._core.supervision import Supervision, join_supervisor
 from realstack.abc import ResetOutcome
 from realstack.config import DEFAULT, Config, find_root, read_environment, resolve
 from realstack.errors import IsolationBroken, RealstackError
+from realstack.runtime.beginning import begin_run
 from realstack.runtime.run import Run
 from realstack.runtime.service import ServiceKey, ServiceRow, WorkerService
 
@@ -44,12 +44,11 @@ class Stack:
     # --- opening and closing ------------------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, config: Config, *, environ: dict[str, str] | None = None) -> "Stack":
-        """Begin a run of this process's own; it ends with this process at the latest."""
-        environ = dict(read_environment()) if environ is None else environ
-        folder = open_run_folder(environ)
-        supervision = start_supervisor(folder)
-        return cls(Run(config=config, environ=environ, folder=folder, supervision=supervision))
+    def open(cls, config: Config, *, supervision: Supervision | None = None) -> "Stack":
+        """Begin a run of this process's own, or go on with the one that *supervision* began."""
+        environ = dict(read_environment())
+        supervision = supervision or begin_run(environ)
+        return cls(Run(config=config, environ=environ, folder=supervision.run_folder, supervision=supervision))
 
     @classmethod
     def join(cls, config: Config, run_folder: Path) -> "Stack":
