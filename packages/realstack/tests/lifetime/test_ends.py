@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from realstack._core.waiting import NotReady, wait_until
+from realstack._core.waiting import Late, NotReady, wait_until
 
 from ..fix_life import TELL, assert_nothing_left, end, is_running
 from ..fix_project import Project
@@ -68,7 +68,11 @@ class Victim:
 
     def assert_nothing_left(self) -> None:
         """See that all is gone two seconds after the owner is."""
-        wait_until(self._ended, timeout_s=30)  # pytest-xdist gives its workers 10 s
+        try:
+            wait_until(self._ended, timeout_s=30)  # pytest-xdist gives its workers 10 s
+        except Late:
+            self.process.send_signal(signal.SIGABRT)  # it says where it stands
+            raise AssertionError(f"it does not end:\n{self.process.communicate()[0]}") from None
         assert_nothing_left(self.told)
 
     def _ended(self) -> None:
@@ -105,7 +109,7 @@ def start_suite(
     """Start a suite that hangs in the middle of a test."""
     suite = SUITE.replace("FIRST", first_of_all)
     project.write(conftest=TELL, test_life=f"import signal\nfrom conftest import ROOM\n{suite}")
-    started.append(project.start("-p", "no:timeout", "-p", "no:faulthandler", *arguments))
+    started.append(project.start("-p", "no:timeout", "-p", "no:faulthandler", *arguments, PYTHONFAULTHANDLER="1"))
     return watch(project, started[-1], ready=ready)
 
 
@@ -245,8 +249,18 @@ def kill_in_a_row(project: Project, started, *, rounds: int) -> None:
     for number in range(rounds):
         for old in room.glob("*"):
             old.unlink()
-        started.append(project.start("-p", "no:timeout", "-k", "waits", *(["-n", "2"] if number % 5 == 4 else [])))
+        arguments = [
+            "-p",
+            "no:timeout",
+            "-p",
+            "no:faulthandler",
+            "-k",
+            "waits",
+            *(["-n", "2"] if number % 5 == 4 else []),
+        ]
+        started.append(project.start(*arguments, PYTHONFAULTHANDLER="1"))
         victim = watch(project, started[-1], ready=1)
+        sys.stdout.write(f"round {number}: {SIGNALS[number % 3].name} {arguments}\n")
         victim.process.send_signal(SIGNALS[number % 3])
         victim.assert_nothing_left()
 
