@@ -6,9 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # the second try is for networks whose certificates only the system knows
-SYNC = $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+SYNC = $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 PROJECTS := packages/realstack/pyproject.toml packages/agent-backend/pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# the tests start hundreds of interpreters: without bytecode each would compile everything anew
+export PYTHONDONTWRITEBYTECODE :=
 unexport VIRTUAL_ENV
 
 .PHONY: setup run test check fix lint types layers docs bench soak lock clean
@@ -29,7 +31,7 @@ run: setup
 	@$(BIN)/realstack run --category integration --real-services
 
 test: setup
-	@$(BIN)/python -m pytest -n auto -q -m "not soak"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -q -m "not soak"
 
 check: setup lint types layers
 	@$(MAKE) --no-print-directory test

@@ -124,6 +124,5 @@ def _environment(cache: Path) -> dict[str, str]:
         "PATH": f"{binaries}:{environ.get('PATH', os.defpath)}",
         "XDG_CACHE_HOME": str(cache),
         "COLUMNS": "100",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONWARNINGS": "ignore::DeprecationWarning",  # of pytest plugins, about settings the pages need not show
     }
