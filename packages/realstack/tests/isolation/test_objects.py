@@ -125,11 +125,14 @@ def test_every_kind_of_object_of_postgres(project: Project, arguments: tuple[str
     project.write(test_zoo=SUITE)
 
     if "-n" in arguments:
-        result = project.run_pytest("--verify-isolation", *arguments, "-k", "not nothing_is_left")
+        # objects of the whole server, while other workers make and drop databases, are told and not always put back
+        # (docs/explanation/limits.md); test_catalogue has them one writer at a time
+        chosen = "not nothing_is_left and not settings and not roles"
+        result = project.run_pytest("--verify-isolation", *arguments, "-k", chosen)
     else:
         result = project.run_pytest("--verify-isolation", *arguments)
 
-    result.assert_outcomes(passed=29 + ("-n" not in arguments))
+    result.assert_outcomes(passed=27 if "-n" in arguments else 30)
 
 
 REDIS = """

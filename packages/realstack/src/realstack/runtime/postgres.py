@@ -19,7 +19,7 @@ from realstack.runtime.prepared import await_parts
 from realstack.runtime.run import Run
 from realstack.runtime.service import ServiceKey, WorkerService
 from realstack.runtime.sharing import SharedServer, last_known, share_server
-from realstack.runtime.slots import Slot, take_slot
+from realstack.runtime.slots import Slot, others_hold, take_slot
 from realstack.services.endpoint import Endpoint
 from realstack.services.postgres.log import tail
 from realstack.services.postgres.wire import Connection
@@ -112,6 +112,7 @@ class PostgresService(WorkerService):
             memory=self._run.config.cache_folder / "strategies" / f"{digest_of([str(self._run.config.root)])}.json",
             verifying=self._run.config.verify_isolation,
             spare=self._is_apps,
+            alone=self._is_alone,
         )
         return server, isolation
 
@@ -218,6 +219,11 @@ class PostgresService(WorkerService):
     def _is_apps(self, port: int) -> bool:
         """A pool that grew during the test is not its leak when the app under test or a wider fixture holds it."""
         return self._run.pools["postgres"] > 0 or any(holds_port(pid, port) for pid in self._run.app_pids())
+
+    def _is_alone(self) -> bool:
+        """Tell whether no other process of the run, and no other instance, has a database on this server."""
+        own = self._slot.path if self._slot else self._run.folder
+        return not others_hold(self._run.folder, f"{self._plan.label}.*.slot", own)
 
     def _reset_now(self) -> None:
         self.end()

@@ -20,8 +20,8 @@ class Slot:
         was_abandoned: who had it before died without cleaning up; what it left cannot be trusted.
     """
 
-    def __init__(self, *, number: int, descriptor: int) -> None:
-        self.number = number
+    def __init__(self, *, number: int, descriptor: int, path: Path) -> None:
+        self.number, self.path = number, path
         self._descriptor = descriptor
         self.was_abandoned = os.pread(descriptor, len(_IN_USE), 0) == _IN_USE
         os.pwrite(descriptor, _IN_USE, 0)
@@ -34,6 +34,19 @@ class Slot:
             os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
         self._descriptor = -1
+
+
+def others_hold(folder: Path, pattern: str, own: Path) -> bool:
+    """Tell whether a slot whose file matches *pattern* in *folder*, other than *own*, is somebody's."""
+    for path in folder.glob(pattern):
+        if path == own:
+            continue
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
 
 
 def take_slot(folder: Path, name: str) -> Slot:
@@ -49,5 +62,5 @@ def take_slot(folder: Path, name: str) -> Slot:
         except BlockingIOError:
             os.close(descriptor)
         else:
-            return Slot(number=number, descriptor=descriptor)
+            return Slot(number=number, descriptor=descriptor, path=folder / f"{name}-{number}.slot")
     raise RuntimeError(f"all {_MOST_SLOTS} slots of {name!r} in {folder} are taken")

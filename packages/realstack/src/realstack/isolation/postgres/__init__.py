@@ -23,6 +23,7 @@ def open_isolation(
     memory: Path | None = None,
     verifying: bool = False,
     spare: Callable[[int], bool] = lambda _port: False,
+    alone: Callable[[], bool] = lambda: True,
 ) -> "Isolation":
     """Return the isolation *strategy* for a worker's database; ``clone`` where the user may do nothing else.
 
@@ -34,18 +35,19 @@ def open_isolation(
         memory: where ``auto`` keeps what it learned; ``None`` forgets it with the process.
         verifying: ``verify`` will be called.
         spare: true for the client's TCP port of a connection that is no leak.
+        alone: false while another process has a database on this server, connected at the moment or not.
     """
     from realstack.isolation.postgres.private import CloneIsolation
 
     if strategy == "clone":
-        return CloneIsolation(endpoint, pool=pool, ours=ours, spare=spare)
+        return CloneIsolation(endpoint, pool=pool, ours=ours, spare=spare, alone=alone)
     # on a server of ours we are a superuser and made the database ourselves: asking costs 3 ms of every start
     if not ours and (problem := _not_resettable(endpoint)):
         reason = f"{strategy!r} is not possible: {problem}"
-        return CloneIsolation(endpoint, pool=pool, ours=ours, spare=spare, reason=reason)
+        return CloneIsolation(endpoint, pool=pool, ours=ours, spare=spare, alone=alone, reason=reason)
     from realstack.isolation.postgres.reset import ResetIsolation
 
-    reset = ResetIsolation(endpoint, pool=pool, ours=ours, verifying=verifying, spare=spare)
+    reset = ResetIsolation(endpoint, pool=pool, ours=ours, verifying=verifying, spare=spare, alone=alone)
     if strategy == "transaction":
         from realstack.isolation.postgres.transaction import TransactionIsolation
 

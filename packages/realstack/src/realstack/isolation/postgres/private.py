@@ -38,6 +38,7 @@ class CloneIsolation:
         ours: bool = True,
         grace_s: float = 0.1,
         spare: Callable[[int], bool] = lambda _port: False,
+        alone: Callable[[], bool] = lambda: True,
         reason: str = "",
     ) -> None:
         """Look at a worker's database; nothing is copied yet.
@@ -48,12 +49,14 @@ class CloneIsolation:
             ours: the server was started by this run.
             grace_s: seconds a client that is closing is waited for before it counts as left behind.
             spare: true for the client's TCP port of a connection that is no leak.
+            alone: false while another process has a database on this server, connected at the moment or not.
             reason: why this strategy, when another was asked for; every outcome carries it.
         """
         self._endpoint, self._reason, self._ours = endpoint, reason, ours
         self._stack = BaselineStack(pool)
         self._admin = Connection(pool.admin)
         self._sessions = Sessions(self._admin, grace_s=grace_s, spare=spare)
+        self._alone = alone
         self._known: set[str] = set()
         self._snapshots: dict[int, Snapshot] = {}
         self._numbers = itertools.count(1)
@@ -178,4 +181,4 @@ class CloneIsolation:
         if not self._is_superuser:
             return None
         home = self._admin.query("SELECT oid FROM pg_database WHERE datname = $1", self.name)
-        return SharedState(self._admin, home[0][0] or "" if home else "0", ours=self._ours, old=old)
+        return SharedState(self._admin, home[0][0] or "" if home else "0", ours=self._ours, alone=self._alone, old=old)

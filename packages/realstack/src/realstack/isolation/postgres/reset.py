@@ -48,6 +48,7 @@ class ResetIsolation:
         grace_s: float = 0.1,
         verifying: bool = False,
         spare: Callable[[int], bool] = lambda _port: False,
+        alone: Callable[[], bool] = lambda: True,
     ) -> None:
         """Connect to a worker's database and note its state.
 
@@ -59,12 +60,13 @@ class ResetIsolation:
                 counts as left behind.
             verifying: ``verify`` will be called: note what it compares with whenever a baseline is pushed.
             spare: true for the client's TCP port of a connection that is no leak (the app's pool grew).
+            alone: false while another process has a database on this server, connected at the moment or not.
 
         Raises:
             ServerUnreachable: nobody answers.
             SqlFailed: tracking is not installed there, or the user is no superuser.
         """
-        self._endpoint, self._ours, self._grace_s = endpoint, ours, grace_s
+        self._endpoint, self._ours, self._grace_s, self._alone = endpoint, ours, grace_s, alone
         self._stack = BaselineStack(pool)
         self._known, self._is_known = Present(), False
         self._verifier: Verifier | None = None
@@ -282,7 +284,9 @@ class ResetIsolation:
         self._database = TrackedDatabase(self._endpoint, ours=self._ours)
         self._sessions = Sessions(self._database.session, grace_s=self._grace_s, spare=self._spare)
         self._verifier = None
-        self._shared = SharedState(self._database.session, self._database.home, ours=self._ours, old=noted)
+        self._shared = SharedState(
+            self._database.session, self._database.home, ours=self._ours, alone=self._alone, old=noted
+        )
 
     def _rebuild(self, leaks: list[Leak]) -> None:
         """Put a fresh copy of the innermost baseline in the place of the database."""

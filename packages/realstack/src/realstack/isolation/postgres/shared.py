@@ -75,8 +75,17 @@ class _Snapshot:
 class SharedState:
     """The server-wide catalogue as one worker left it, and the way back to it."""
 
-    def __init__(self, session: "Connection", home: str, *, ours: bool, old: "SharedState | None" = None) -> None:
+    def __init__(
+        self,
+        session: "Connection",
+        home: str,
+        *,
+        ours: bool,
+        alone: Callable[[], bool] = lambda: True,
+        old: "SharedState | None" = None,
+    ) -> None:
         """Note what is there; with *old*, keep what that one noted (the database was replaced in between)."""
+        self._alone = alone
         self._session, self._home, self._ours = session, home, ours
         self._catalogues = [name for name in _CATALOGUES if self._exists(name)]
         self._noted: _Snapshot = old._noted if old else self._read()
@@ -179,8 +188,12 @@ class SharedState:
         return self._session.query("SELECT pg_read_file('postgresql.auto.conf')")[0][0] or ""
 
     def is_alone(self) -> bool:
-        """Tell whether no session of anybody's is in another worker's database; admin sessions sit in ``postgres``."""
-        return not self._session.query(
+        """Tell whether nobody else is at work on this server: no other process, no session in another's database.
+
+        Sessions alone do not tell: another worker's database may be replaced at this very moment. Admin sessions sit in
+        ``postgres``.
+        """
+        return self._alone() and not self._session.query(
             "SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND datid <> $1"
             " AND datname NOT IN ('postgres', 'template1') LIMIT 1",
             self._home,
