@@ -51,19 +51,6 @@ class RealstackError(Exception):
         return partial(type(self), **values), ()
 
 
-# --- waiting ----------------------------------------------------------------------------------------------------------
-
-
-class WaitTimeout(RealstackError):
-    """Something did not become ready in time."""
-
-    what: str
-    waited_s: float
-    attempts: int
-    last: str
-    problem = "{self.what} was not ready after {self.attempts} attempt(s) in {self.waited_s:.1f} s: {self.last}"
-
-
 # --- configuration ----------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,7 +53,7 @@ class ServiceRow:
     note: str = ""
 
 
-class WorkerService:
+class WorkerService(ABC):
     """Base of the four services: life cycle and bookkeeping.
 
     A subclass starts things in ``_start`` (called once, under a lock) and fills ``server`` and ``isolation``.
@@ -92,8 +93,9 @@ class WorkerService:
                 self._server, self._isolation = self._start()
                 self.started_in_s = SYSTEM_CLOCK.now_s() - began
 
+    @abstractmethod
     def _start(self) -> tuple[Server, Isolation | None]:
-        raise NotImplementedError(f"{type(self).__name__} does not say how to start")
+        """Start the server and say how tests are isolated in it; called once, under a lock."""
 
     def close(self) -> None:
         """Give back what this process holds; the server itself ends with the run."""
